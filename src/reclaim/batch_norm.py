@@ -1,0 +1,33 @@
+"""Running statistics of batch norms after mixing weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from reclaim.classifier import Classifier
+from reclaim.data import Split
+from reclaim.predict import evaluation_batches, find_device
+from reclaim.progress import track
+from reclaim.running import Running
+from reclaim.weights import is_running_statistic
+
+__all__ = ["measure_again", "statistics_differ"]
+
+
+def statistics_differ(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor]) -> bool:
+    """Whether two models' running statistics differ, so that those of their mixture are wrong."""
+    return any(is_running_statistic(name) and not torch.equal(theta_0[name], theta_1[name]) for name in theta_0)
+
+
+def measure_again(model: Classifier, rows: Split, running: Running = Running()) -> Classifier:
+    """The classifier with running statistics measured on `rows`, one pass without gradients; a copy."""
+    fresh = model.copy()
+    where = find_device(running)
+    loader = evaluation_batches(model, rows, running)
+    update_bn(track(loader, "batch norm", total=len(loader)), fresh.module.to(where), device=where)
+    fresh.module.train(model.module.training)
+    return fresh

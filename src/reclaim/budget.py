@@ -1,0 +1,56 @@
+"""What a recipe may spend. Imports no torch, so that the command line can show it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reclaim.errors import BadInput
+from reclaim.running import Running
+
+__all__ = ["Budget"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every recipe may spend, and how.
+
+    Attributes:
+        epochs: passes over the training rows of seen classes; 0 trains nothing.
+        learning_rate: the first step size; it falls to 0 along a cosine, step by step.
+        batch_size: rows per step, over all machines; an incomplete last batch is left out.
+        weight_decay: as the optimizer takes it.
+        optimizer: SGD with Nesterov momentum 0.9, or AdamW.
+        augment: mirror images ("flip"), or also cut out 70 to 100 % of them ("crop-flip").
+        seed: of the order, the augmentation and dropout.
+        device: "auto" is a GPU if there is one.
+        precision: "no" is float32 throughout.
+        accumulate: batches whose gradients are added up before a step.
+        workers: processes that decode examples; 0 decodes in the main one.
+    """
+
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    weight_decay: float = 5e-4
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    augment: Literal["none", "flip", "crop-flip"] = "none"
+    seed: int = 0
+    device: Literal["auto", "cpu"] = "auto"
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    accumulate: int = 1
+    workers: int = 0
+
+    @property
+    def running(self) -> Running:
+        """How to run a network without training it."""
+        return Running(batch_size=self.batch_size, workers=self.workers, device=self.device)
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("workers", 0), ("weight_decay", 0)):
+            if getattr(self, name) < least:
+                raise BadInput(f"{name.replace('_', ' ')} must be at least {least}; given: {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise BadInput(
+                f"the learning rate must be above 0; given: {self.learning_rate}. To train nothing: epochs 0."
+            )

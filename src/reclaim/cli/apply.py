@@ -1,0 +1,52 @@
+"""``reclaim apply``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.errors import BadInput
+
+
+def command(
+    calibrator: Path,
+    snapshot: Path | None = None,
+    *,
+    out: Path,
+    model: str | None = None,
+    inputs: Inputs = Inputs(),
+    force: bool = False,
+    output: Output = Output(),
+) -> None:
+    """Fold a calibrator into a model's last layer, or apply it to a snapshot.
+
+    Args:
+        calibrator: a file that `reclaim calibrate` wrote.
+        snapshot: the snapshot to apply it to.
+        out: the model directory, or the snapshot file, to write.
+        model: the model to fold it into.
+        force: replace what exists.
+    """
+    from reclaim.io import check_free, load_calibrator, load_snapshot, save_snapshot, write_json
+
+    if (model is None) == (snapshot is None):
+        raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
+    check_free(out, force=force)
+    fitted = load_calibrator(calibrator)
+    if snapshot is not None:
+        rows = load_snapshot(snapshot)
+        save_snapshot(out, replace(rows, logits=fitted(rows.logits)))
+        write_json(out.with_suffix(".run.json"), output.run_record())
+    else:
+        _fold(fitted, open_model(model or "", inputs), out, force, output)
+    output.show({"out": str(out)}, lambda: None)
+
+
+def _fold(fitted: object, model: object, out: Path, force: bool, output: Output) -> None:
+    from reclaim.classifier import Classifier, fold
+    from reclaim.io import atomic_directory, write_json
+    from reclaim.models import save
+
+    assert isinstance(model, Classifier)
+    with atomic_directory(out, force=force) as folder:
+        save(folder, fold(model, fitted.affine(model.classes)))
+        write_json(folder / "run.json", output.run_record())

@@ -1,0 +1,77 @@
+"""``reclaim demo``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reclaim.cli.flags import Output
+from reclaim.errors import BadInput
+
+if TYPE_CHECKING:
+    from reclaim.demo import Demo
+
+
+def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, output: Output = Output()) -> None:
+    """The whole story on embedded data, in under a minute on two cores: pretrain, fine-tune, diagnose, repair, report.
+
+    A small network learns scikit-learn's ten digits, is fine-tuned in a shifted domain on five of them, and repaired.
+    Files are those of the first seed.
+
+    Args:
+        out: the directory to write: the models before, after and repaired, with report.html.
+        seed: the first seed: of the division of the images, the five classes, the network and the training.
+        seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
+        force: replace a directory that exists.
+    """
+    from reclaim.cli.repair import write
+    from reclaim.demo import demo
+    from reclaim.evaluate import evaluate
+    from reclaim.io import atomic_directory, check_free, write_json
+    from reclaim.models import save
+    from reclaim.progress import track
+
+    if seeds < 1:
+        raise BadInput(f"--seeds must be at least 1; given: {seeds}.")
+    check_free(out, force=force)
+    runs = [demo(seed + i) for i in track(range(seeds), "seeds", total=seeds)]
+    rows = [{name: evaluate(getattr(run.repair, name)) for name in ("before", "after", "repaired")} for run in runs]
+    with atomic_directory(out, force=force) as folder:
+        record = write(folder, runs[0].repair, output, seed)
+        for name, model in (("before", runs[0].before), ("after", runs[0].after)):
+            (folder / name).mkdir()
+            save(folder / name, model)
+        record["seeds"] = [
+            {"seed": seed + i, **{name: found.record()["accuracy"] for name, found in each.items()}}
+            for i, each in enumerate(rows)
+        ]
+        write_json(folder / "run.json", record)
+    output.show(record, lambda: _print(runs[0], rows, seed, out, record["seconds"]))
+
+
+def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, seconds: float) -> None:
+    from statistics import mean, stdev
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from reclaim.cli.repair import story
+    from reclaim.cli.show import accuracy_table
+
+    console = Console(highlight=False, soft_wrap=True)
+    seen = ", ".join(run.repair.model.seen or ())
+    console.print(f"seed {seed}: pretrained on ten digits, fine-tuned on {seen} in a shifted domain")
+    accuracy_table(rows[0], title=f"{rows[0]['after'].n} test rows that chose nothing")
+    for term, sentence in story(run.repair):
+        console.print(f"[bold]{term}[/bold]: {sentence}")
+    if len(rows) > 1:
+        page = Table(title=f"mean and standard deviation over {len(rows)} seeds", title_justify="left", box=None,
+                     padding=(0, 2, 0, 0))  # fmt: skip
+        for column in ("accuracy, %", "all", "seen", "absent", "absent among absent"):
+            page.add_column(column, justify="left" if column.startswith("acc") else "right")
+        for name in rows[0]:
+            values = {key: [100 * getattr(each[name].accuracy, key) for each in rows]
+                      for key in ("all", "seen", "absent", "absent_among_absent")}  # fmt: skip
+            page.add_row(name, *(f"{mean(value):.1f} ± {stdev(value):.1f}" for value in values.values()))
+        ceilings = [100 * each["after"].tradeoff.best_all for each in rows]
+        page.add_row("after + best offset (a ceiling)", f"{mean(ceilings):.1f} ± {stdev(ceilings):.1f}")
+        console.print(page)
+    console.print(f"{seconds:.1f} seconds; open {out / 'report.html'}")

@@ -1,0 +1,49 @@
+"""``reclaim diagnose``."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reclaim.cli.flags import Output, open_model
+
+if TYPE_CHECKING:
+    from reclaim.snapshot import Snapshot
+
+
+def command(
+    before: Path,
+    after: Path,
+    *,
+    before_model: str | None = None,
+    after_model: str | None = None,
+    output: Output = Output(),
+) -> None:
+    """Say what fine-tuning damaged, from two snapshots of the same rows.
+
+    Args:
+        before: the pretrained model's snapshot.
+        after: the fine-tuned model's.
+        before_model: the pretrained model itself, to compare weights.
+        after_model: the fine-tuned model itself.
+    """
+    from rich.console import Console
+
+    from reclaim.diagnoses import diagnose
+
+    findings = diagnose(with_model(before, before_model), with_model(after, after_model))
+
+    def table() -> None:
+        console = Console(highlight=False)
+        for finding in sorted(findings, key=lambda finding: not finding.damaged):
+            console.print(f"[bold]{finding.question}[/bold] {'[red]damaged[/red]' if finding.damaged else ''}")
+            console.print(f"  {finding.verdict}\n")
+
+    output.show({"findings": [asdict(finding) for finding in findings]}, table)
+
+
+def with_model(path: Path, model: str | None) -> "Snapshot":
+    """The snapshot, with the model's weights if the model is given."""
+    from reclaim.io import load_snapshot
+
+    snapshot = load_snapshot(path)
+    return snapshot if model is None else replace(snapshot, weights=open_model(model).weights)

@@ -1,0 +1,51 @@
+"""``reclaim evaluate``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from reclaim.cli.flags import Output
+from reclaim.errors import BadInput
+
+
+def command(
+    snapshot: Path, *, calibrator: Path | None = None, same_split: bool = False, output: Output = Output()
+) -> None:
+    """Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals.
+
+    Args:
+        snapshot: a file that `reclaim predict` wrote, or an .npz with logits, labels and seen.
+        calibrator: apply this first.
+        same_split: judge a calibrator even on the rows that fitted it; the numbers then flatter it.
+    """
+    from rich.console import Console
+
+    from reclaim.arrays import as_tensor
+    from reclaim.cli.show import accuracy_table
+    from reclaim.evaluate import evaluate
+    from reclaim.io import load_calibrator, load_snapshot
+
+    rows = load_snapshot(snapshot)
+    if calibrator is not None:
+        fitted = load_calibrator(calibrator)
+        if rows.origin and getattr(fitted, "fitted_on", "") == rows.origin and not same_split:
+            raise BadInput(
+                f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} themselves, and would be flattered.\n"
+                "  Judge it on another split, or say --same-split."
+            )
+        rows = replace(rows, logits=as_tensor(fitted(rows.logits)))
+    found = evaluate(rows)
+
+    def table() -> None:
+        accuracy_table({snapshot.stem: found})
+        console = Console()
+        if found.tradeoff.best_offset is not None:
+            console.print(
+                f"ceiling on these rows: {100 * (found.tradeoff.best_all or 0):.1f} % over all classes, "
+                f"at offset {found.tradeoff.best_offset:.2f}"
+            )
+        console.print(
+            f"confidence: negative log-likelihood {found.confidence.nll:.3f}, Brier score {found.confidence.brier:.3f}, "
+            f"calibration error {found.confidence.ece:.3f}"
+        )
+
+    output.show(found.record(), table)

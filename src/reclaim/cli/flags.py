@@ -1,0 +1,191 @@
+"""Flags that several commands share, and what they stand for. Imports no torch before a command runs."""
+
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from inspect import Parameter as Argument
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from reclaim.errors import BadInput
+from reclaim.plugins import describe, names
+from reclaim.progress import silence
+
+if TYPE_CHECKING:
+    from reclaim.classifier import Classifier
+    from reclaim.data import Data
+
+__all__ = ["Inputs", "Output", "open_data", "open_model", "own_numbers", "selector_numbers", "with_numbers"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Output:
+    """What is printed.
+
+    Attributes:
+        json: print one JSON object and nothing else.
+        quiet: show no progress.
+        debug: show the traceback of an error.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+    started: Annotated[float, Parameter(parse=False)] = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        silence(self.quiet)
+
+    def show(self, record: dict[str, Any], table: Callable[[], None]) -> None:
+        """Print the record with --json, and the table otherwise."""
+        if self.json:
+            sys.stdout.write(json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n")
+        else:
+            table()
+
+    def run_record(self, **numbers: Any) -> dict[str, Any]:
+        """What repeats the run: the command, versions, times, and the numbers given."""
+        return {
+            "command": shlex.join(["reclaim", *sys.argv[1:]]),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("reclaim", "torch", "numpy", "accelerate", "safetensors")},
+            },
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "seconds": round(time.monotonic() - self.started, 3),
+            **numbers,
+        }
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Inputs:
+    """How examples become inputs, where the model's own way is not the right one.
+
+    Attributes:
+        image_size: scale images to this shorter side, in pixels, and cut out the square in the centre.
+        mean: subtracted per channel, after scaling to [0, 1].
+        std: divided by per channel.
+        classes: a file that names the model's outputs, one per line, in order.
+    """
+
+    image_size: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    classes: Path | None = None
+
+
+def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
+    """Load a model and set what the flags say of its inputs and outputs."""
+    from reclaim.checks import check_classes
+    from reclaim.models import load
+
+    model = load(spec)
+    preprocess = model.preprocess
+    if inputs.image_size is not None:
+        if inputs.image_size < 1:
+            raise BadInput(f"--image-size must be at least 1 pixel; given: {inputs.image_size}.")
+        preprocess = replace(preprocess, resize=inputs.image_size, crop=inputs.image_size)
+    if (inputs.mean is None) != (inputs.std is None):
+        raise BadInput("--mean and --std go together: three numbers each.")
+    if inputs.mean is not None and inputs.std is not None:
+        if min(inputs.std) <= 0:
+            raise BadInput(f"--std must be above 0; given: {inputs.std}.")
+        preprocess = replace(preprocess, mean=inputs.mean, std=inputs.std)
+    if inputs.classes is not None:
+        model = replace(model, classes=check_classes(_lines(inputs.classes), model.num_outputs))
+    return replace(model, preprocess=preprocess)
+
+
+def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bool = False) -> "Data":
+    """Open data and settle which classes are seen: those of `seen`, of a model that knows, or of the training split.
+
+    With --skip-bad, examples that cannot be read are left out, counted and listed on standard error.
+    """
+    from reclaim.data import drop_unreadable, load
+
+    data = load(source)
+    known = next((model.seen for model in models if model.seen is not None), None)
+    if seen is not None:
+        data = data.with_seen(tuple(_lines(Path(seen)) if Path(seen).is_file() else seen.split(",")))
+    elif known is not None:
+        data = data.with_seen(tuple(name for name in known if name in data.classes))
+    if skip_bad:
+        kept = {name: drop_unreadable(split) for name, split in data.splits.items()}
+        for bad in [name for _, left_out in kept.values() for name in left_out]:
+            sys.stderr.write(f"left out: {bad}\n")
+        sys.stderr.write(f"{sum(len(left_out) for _, left_out in kept.values())} unreadable examples left out\n")
+        data = replace(data, splits={name: split for name, (split, _) in kept.items() if len(split)})
+    return data
+
+
+def _lines(path: Path) -> list[str]:
+    """Names from a file: a JSON list, or one per line."""
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}.")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        try:
+            return [str(name) for name in json.loads(text)]
+        except (json.JSONDecodeError, TypeError) as error:
+            raise BadInput(f"{path} is no JSON list of names: {error}.") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+# --- flags that a method's own file declares ------------------------------------------------------------------------
+
+
+def own_numbers(family: str, name: str) -> dict[str, Argument]:
+    """A method's own keyword arguments as flags with their help."""
+    method = describe(family, name)
+    return {key: _flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
+
+
+def selector_numbers() -> dict[str, Argument]:
+    """The flags of all selectors together. None stands for the selector's own default."""
+    flags: dict[str, Argument] = {}
+    for name in names("selectors"):
+        method = describe("selectors", name)
+        for key, argument in method.numbers.items():
+            text = method.help.get(key, "")
+            text += f" Default: {argument.default}." if argument.default is not None else ""
+            optional = argument.replace(default=None, annotation=argument.annotation | None)
+            flags.setdefault(key, _flag(optional, f"({name}) {text}"))
+    return flags
+
+
+def given_numbers(selector: str, numbers: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, all of which the selector must have."""
+    given = {key: value for key, value in numbers.items() if value is not None}
+    takes = describe("selectors", selector).numbers
+    if extra := [f"--{key.replace('_', '-')}" for key in given if key not in takes]:
+        own = ", ".join(f"--{key.replace('_', '-')}" for key in takes) or "none"
+        raise BadInput(f"the selector {selector!r} does not take {', '.join(extra)}; its flags: {own}.")
+    return given
+
+
+def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) -> Callable[..., None]:
+    """`function`, whose ``**numbers`` become flags of their own."""
+
+    def command(*args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+    own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
+    command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    return command
+
+
+def _flag(argument: Argument, text: str) -> Argument:
+    """A flag with help; a switch can also be switched off."""
+    negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
+    return argument.replace(annotation=Annotated[argument.annotation, Parameter(help=text, negative=negative)])

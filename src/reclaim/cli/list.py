@@ -1,0 +1,31 @@
+"""``reclaim list``."""
+
+from rich.console import Console
+
+from reclaim.cli.flags import Output
+from reclaim.errors import unknown
+from reclaim.plugins import FAMILIES, describe, names
+
+
+def command(family: str = "", *, output: Output = Output()) -> None:
+    """What there is, one line each, with its source.
+
+    Args:
+        family: recipes, merges, calibrators, selectors, diagnoses, models or data; all of them by default.
+    """
+    if family and family not in FAMILIES:
+        raise unknown("family", family, FAMILIES)
+    methods = {f: [describe(f, name) for name in names(f)] for f in ([family] if family else FAMILIES)}
+    record = {
+        f: [{"name": m.name, "summary": m.summary, "source": m.source} for m in each] for f, each in methods.items()
+    }
+
+    def table() -> None:
+        console = Console(soft_wrap=True, highlight=False)
+        for f, each in methods.items():
+            console.print(f"[bold]{f}[/bold]")
+            for m in each:
+                console.print(f"  {m.name:<20} {m.summary}", end="", markup=False)
+                console.print(f"  [dim]({m.source})[/dim]" if m.source else "")
+
+    output.show(record, table)

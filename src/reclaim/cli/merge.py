@@ -1,0 +1,73 @@
+"""``reclaim merge``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from reclaim.cli.flags import Inputs, Output, open_data, open_model, own_numbers, with_numbers
+from reclaim.plugins import describe, find, names
+from reclaim.running import Running
+
+command = App(name="merge", help="Merge models in weight space.")
+
+
+def _command(name: str) -> Any:
+    """The command of one merge."""
+
+    def merge(
+        *,
+        before: str,
+        after: str,
+        out: Path,
+        data: str | None = None,
+        seen: str | None = None,
+        inputs: Inputs = Inputs(),
+        running: Annotated[Running, Parameter(name="*")] = Running(),
+        force: bool = False,
+        output: Output = Output(),
+        **numbers: Any,
+    ) -> None:
+        """Merge a pretrained and a fine-tuned model.
+
+        Args:
+            before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+            after: the fine-tuned model, of the same architecture.
+            out: the model directory to write.
+            data: rows of seen classes to measure batch norm's running statistics on, where the two models' differ.
+            seen: the seen classes: a file with one per line, or names joined by commas.
+            force: replace a directory that exists.
+        """
+        from rich.console import Console
+
+        from reclaim.batch_norm import measure_again, statistics_differ
+        from reclaim.io import atomic_directory, check_free, write_json
+        from reclaim.models import save
+
+        check_free(out, force=force)
+        start, end = open_model(before, inputs), open_model(after, inputs)
+        if start.classes and end.classes:
+            start = start.reordered(end.classes)
+        merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))
+        stale = statistics_differ(start.weights, end.weights)
+        if stale and data is not None:
+            rows = open_data(data, seen, end)
+            merged = measure_again(
+                merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), running
+            )
+        with atomic_directory(out, force=force) as folder:
+            save(folder, merged)
+            write_json(folder / "run.json", output.run_record(**numbers))
+        note = (
+            "batch norm's running statistics were merged too; measure them again with --data"
+            if stale and not data
+            else ""
+        )
+        output.show({"out": str(out), "note": note or None}, lambda: Console(stderr=True).print(note) if note else None)
+
+    merge.__doc__ = f"{describe('merges', name).summary}.{(merge.__doc__ or '').partition('.')[2]}"
+    return with_numbers(merge, own_numbers("merges", name))
+
+
+for _name in names("merges"):
+    command.command(_command(_name), name=_name)

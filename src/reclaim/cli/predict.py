@@ -1,0 +1,57 @@
+"""``reclaim predict``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.running import Running
+
+
+def command(
+    *,
+    model: str,
+    data: str,
+    split: str,
+    out: Path,
+    seen: str | None = None,
+    columns: Literal["data", "model"] = "data",
+    features: Annotated[bool, Parameter(negative="--no-features")] = True,
+    half: bool = False,
+    skip_bad: bool = False,
+    inputs: Inputs = Inputs(),
+    running: Annotated[Running, Parameter(name="*")] = Running(),
+    force: bool = False,
+    output: Output = Output(),
+) -> None:
+    """Run a model over a split and keep its answers as a snapshot: logits, labels, features, class names.
+
+    Args:
+        model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+        data: a folder of class folders, an .npz or Parquet file, or "digits".
+        split: "train", "val", "test", or "all" where the data have no splits.
+        out: the snapshot file to write.
+        seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
+            those the model's directory names, or those of the training split.
+        columns: the classes that compete: those of the data, or all of the model's.
+        features: keep the inputs of the last layer too.
+        half: store in half precision.
+        skip_bad: leave out examples that cannot be read, and list them.
+        force: replace a file that exists.
+    """
+    from rich.console import Console
+
+    from reclaim.io import check_free, write_json
+    from reclaim.predict import predict
+
+    check_free(out, force=force)
+    network = open_model(model, inputs)
+    rows = open_data(data, seen, network, skip_bad=skip_bad)
+    network = network.bind(rows.classes)
+    if columns == "model":
+        rows = rows.over(network.classes)
+    made = predict(network, rows, split, out=out, features=features, half=half, running=running)
+    write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes)))
+    record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
+    output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

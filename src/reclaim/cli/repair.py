@@ -1,0 +1,154 @@
+"""``reclaim repair``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from reclaim.cli.flags import Inputs, Output, given_numbers, open_data, open_model, selector_numbers, with_numbers
+from reclaim.errors import BadInput
+from reclaim.running import Running
+
+if TYPE_CHECKING:
+    from reclaim.repair import Repair
+
+__all__ = ["command", "story", "write"]
+
+
+def repair(
+    *,
+    before: str,
+    after: str,
+    data: str,
+    out: Path,
+    seen: str | None = None,
+    mix: float | Literal["auto"] = "auto",
+    select: str = "auto",
+    held_out: float = 0.5,
+    unlabelled: str | None = None,
+    source: str | None = None,
+    labelled: str | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    inputs: Inputs = Inputs(),
+    running: Annotated[Running, Parameter(name="*")] = Running(),
+    force: bool = False,
+    output: Output = Output(),
+    **numbers: Any,
+) -> None:
+    """Repair a fine-tuned model without labels of absent classes: mix the weights, choose the offset, fold it in.
+
+    Writes the repaired model in the format it came in, calibrator.json, report.html and run.json.
+
+    Args:
+        before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+        after: the fine-tuned model, of the same architecture.
+        data: the target domain: a folder of class folders, an .npz or Parquet file, or "digits-shifted". Rows of
+            seen classes in val/ choose and test/ reports; with one split, a part of it chooses and the rest reports.
+        out: the directory to write.
+        seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
+            those the fine-tuned model's directory names, or those of the training split.
+        mix: the weight of the fine-tuned model, from 0 to 1, or "auto".
+        select: how to choose the offset; `reclaim list selectors` describes the ways.
+        held_out: the share of rows that choose, where the data have only one split besides the training one.
+        unlabelled: more evidence: data of the target domain whose labels are not read.
+        source: more evidence: labelled data of all classes from the pretraining domain.
+        labelled: more evidence: labelled data of all classes from the target domain.
+        seed: of the division of the rows.
+        skip_bad: leave out examples that cannot be read, and list them.
+        force: replace a directory that exists.
+    """
+    from reclaim.io import atomic_directory, check_free
+    from reclaim.repair import repair as run
+
+    check_free(out, force=force)
+    given = given_numbers(select, numbers)
+    start, end = open_model(before, inputs), open_model(after, inputs)
+    rows = open_data(data, seen, end, skip_bad=skip_bad)
+    if seen is None and end.seen is None and "train" not in rows.splits:
+        raise BadInput(
+            "which classes did the fine-tuning have? Neither the model nor the data say.\n"
+            "  Say --seen FILE, with one name per line, or --seen NAME,NAME,…"
+        )
+    if bool(rows.seen.all()):  # the data have no absent class: take those that only the model knows
+        rows = rows.over(end.bind(rows.classes).classes)
+    more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
+    extra = {name: _like(open_data(path, None), rows) for name, path in more.items() if path is not None}
+    result = run(start, end, rows, mix=mix, select=select, numbers=given, extra=extra, held_out=held_out, seed=seed,
+                 running=running)  # fmt: skip
+    with atomic_directory(out, force=force) as folder:
+        record = write(folder, result, output, seed)
+    output.show(record, lambda: _print(result, out))
+
+
+command = with_numbers(repair, selector_numbers())
+
+
+def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str, Any]:
+    """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
+    from dataclasses import asdict
+
+    from reclaim.diagnoses import diagnose
+    from reclaim.evaluate import evaluate
+    from reclaim.io import calibrator_record, save_calibrator, write_json
+    from reclaim.models import save
+    from reclaim.report.html import render
+
+    shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
+    findings = diagnose(result.before, result.after)
+    rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}
+    save(folder, result.model)
+    save_calibrator(folder / "calibrator.json", result.offset)
+    tried = result.mix.tried or None
+    page = render(shown, findings, story=story(result), tried=tried, chosen=result.mix.weight)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    record = output.run_record(
+        seed=seed,
+        mix=asdict(result.mix),
+        **{key: value for key, value in calibrator_record(result.offset).items() if key not in ("classes", "seen")},
+        bias=result.bias,
+        **{name: row.record() for name, row in rows.items()},
+        findings=[asdict(finding) for finding in findings],
+    )
+    write_json(folder / "run.json", record)
+    return record
+
+
+def story(result: "Repair") -> list[tuple[str, str]]:
+    """What was done, in sentences."""
+    offset = result.offset
+    lines = [
+        ("Mixing", f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights: {result.mix.reason}."),
+        ("Offset", f"{offset.offset:.2f} added to the logits of the absent classes, chosen by {offset.selector}: "
+                   f"{offset.reason}."),
+        ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "None."),
+    ]  # fmt: skip
+    if result.bias != offset.offset:
+        lines.append(("In the model", f"the network goes on after its last layer, so {result.bias:.2f} was added to "
+                      "that layer's bias instead: the constant that costs as many held-out rows as the offset does."))  # fmt: skip
+    if result.repaired.labels is not None and not (~result.repaired.seen[result.repaired.labels]).any():
+        lines.append(("Limits", "no row of an absent class was given, so the absent accuracy cannot be measured."))
+    return lines
+
+
+def _print(result: "Repair", out: Path) -> None:
+    from rich.console import Console
+
+    from reclaim.cli.show import accuracy_table
+    from reclaim.evaluate import evaluate
+
+    shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
+    rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}
+    accuracy_table(rows, title=f"{len(result.repaired)} rows that chose nothing")
+    console = Console(highlight=False, soft_wrap=True)
+    if (ceiling := rows["after"].tradeoff.best_all) is not None:
+        console.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
+    for term, sentence in story(result):
+        console.print(f"[bold]{term}[/bold]: {sentence}")
+    console.print(f"the repaired model and the report: {out}")
+
+
+def _like(data: Any, rows: Any) -> Any:
+    """More data over the same classes, with the same ones seen."""
+    same = data if data.classes == rows.classes else data.over(rows.classes)
+    return same.with_seen(tuple(name for name, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))

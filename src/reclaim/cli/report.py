@@ -1,0 +1,51 @@
+"""``reclaim report``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from reclaim.cli.diagnose import with_model
+from reclaim.cli.flags import Output
+
+
+def command(
+    before: Path,
+    after: Path,
+    *,
+    out: Path,
+    calibrator: list[Path] | None = None,
+    before_model: str | None = None,
+    after_model: str | None = None,
+    force: bool = False,
+    output: Output = Output(),
+) -> None:
+    """Write the page: accuracies, the trade-off curve and the diagnosis of two snapshots of the same rows.
+
+    Args:
+        before: the pretrained model's snapshot.
+        after: the fine-tuned model's.
+        out: the HTML file to write.
+        calibrator: show the fine-tuned model with this applied too; may be repeated.
+        before_model: the pretrained model itself, to compare weights.
+        after_model: the fine-tuned model itself.
+        force: replace a file that exists.
+    """
+    from rich.console import Console
+
+    from reclaim.arrays import as_tensor
+    from reclaim.diagnoses import diagnose
+    from reclaim.io import atomic_file, check_free, load_calibrator, write_json
+    from reclaim.report.html import render
+
+    check_free(out, force=force)
+    first, second = with_model(before, before_model), with_model(after, after_model)
+    shown, story = {"before": first, "after": second}, []
+    for path in calibrator or []:
+        fitted = load_calibrator(path)
+        name = "repaired" if len(calibrator or []) == 1 else path.stem
+        shown[name] = replace(second, logits=as_tensor(fitted(second.logits)))
+        story.append((name, getattr(fitted, "reason", "")))
+    page = render(shown, diagnose(first, second), story=story)
+    with atomic_file(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    write_json(out.with_suffix(".run.json"), output.run_record())
+    output.show({"out": str(out)}, lambda: Console().print(f"the page: {out}"))

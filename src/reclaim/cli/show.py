@@ -1,0 +1,29 @@
+"""Numbers as tables for people."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from reclaim.evaluate import Evaluation
+
+__all__ = ["accuracy_table", "percent"]
+
+COLUMNS = ("all", "seen", "absent", "seen_among_seen", "absent_among_absent")
+
+
+def percent(value: float | None) -> str:
+    """A fraction in per cent; a dash for what could not be measured."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
+    """One line per model."""
+    page = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    page.add_column("accuracy, %")
+    for column in (*COLUMNS, "trade-off area"):
+        page.add_column(column.replace("_", " "), justify="right")
+    for name, row in rows.items():
+        area = "–" if row.tradeoff.area is None else f"{row.tradeoff.area:.3f}"
+        page.add_row(name, *(percent(getattr(row.accuracy, column)) for column in COLUMNS), area)
+    Console().print(page)

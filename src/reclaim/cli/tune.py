@@ -1,0 +1,94 @@
+"""``reclaim tune``."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from reclaim.budget import Budget
+from reclaim.cli.flags import Inputs, Output, open_data, open_model, own_numbers, with_numbers
+from reclaim.errors import BadInput
+from reclaim.plugins import describe, find, names
+
+command = App(name="tune", help="Fine-tune by a recipe; resumable.")
+
+
+def _command(name: str) -> Any:
+    """The command of one recipe."""
+
+    def tune(
+        *,
+        model: str,
+        data: str,
+        out: Path,
+        seen: str | None = None,
+        skip_bad: bool = False,
+        budget: Annotated[Budget, Parameter(name="*")] = Budget(),
+        inputs: Inputs = Inputs(),
+        force: bool = False,
+        output: Output = Output(),
+        **numbers: Any,
+    ) -> None:
+        """Fine-tune a model.
+
+        A run that was stopped goes on where it was when the same command is given again; until it is done its state
+        is in OUT.partial.
+
+        Args:
+            model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+            data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used.
+            out: the model directory to write.
+            seen: train on these classes only: a file with one per line, or names joined by commas.
+            skip_bad: leave out examples that cannot be read, and list them.
+            force: replace a directory that exists, and start anew.
+        """
+        from accelerate import PartialState
+        from rich.console import Console
+
+        from reclaim.fit import resuming
+        from reclaim.io import check_free, put_in_place, write_json
+        from reclaim.models import save
+
+        check_free(out, force=force)
+        partial = out.with_name(f"{out.name}.partial")
+        start = open_model(model, inputs)
+        rows = open_data(data, seen, skip_bad=skip_bad)
+        start = start.bind(rows.classes)
+        _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
+        with resuming(partial / "state"):
+            tuned = find("recipes", name)(start, rows, budget, **numbers)
+        if not PartialState().is_main_process:
+            return
+        tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
+        save(partial, tuned)
+        write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
+        shutil.rmtree(partial / "state", ignore_errors=True)
+        (partial / "claim.json").unlink()
+        put_in_place(partial, out)
+        output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
+
+    tune.__doc__ = f"{describe('recipes', name).summary}.{(tune.__doc__ or '').partition('.')[2]}"
+    return with_numbers(tune, own_numbers("recipes", name))
+
+
+def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
+    """Make the folder of an unfinished run ours, or say that it is another's."""
+    from reclaim.io import read_json, write_json
+
+    if force:
+        shutil.rmtree(partial, ignore_errors=True)
+    if (partial / "claim.json").is_file() and (found := read_json(partial / "claim.json")) != what:
+        other = [
+            f"{key} was {found.get(key)!r}, is {value!r}" for key, value in what.items() if found.get(key) != value
+        ]
+        raise BadInput(
+            f"{partial} holds an unfinished run of another command ({'; '.join(other)}).\n"
+            "  Repeat that command to finish it, or say --force to start anew."
+        )
+    write_json(partial / "claim.json", what)
+
+
+for _name in names("recipes"):
+    command.command(_command(_name), name=_name)

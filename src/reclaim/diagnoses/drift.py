@@ -1,0 +1,45 @@
+"""Which layers moved, and how far?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from reclaim.diagnoses import Finding
+from reclaim.snapshot import Snapshot
+from reclaim.weights import is_running_statistic
+
+__all__ = ["drift"]
+
+
+def drift(before: Snapshot, after: Snapshot) -> Finding:
+    """Which layers moved, and how far?
+
+    Value: the distance between the weights, relative to the norm of the pretrained ones. Having moved is not damage
+    by itself, so this never counts as such; it says where to look.
+
+    Source: Reclaim.
+    """
+    question = "Which layers moved, and how far?"
+    if before.weights is None or after.weights is None:
+        return Finding(question, None, False, "Not measured: the weights of both models are needed.")
+    moved: dict[str, float] = defaultdict(float)
+    norm: dict[str, float] = defaultdict(float)
+    for name, start in before.weights.items():
+        if start.is_floating_point() and not is_running_statistic(name):
+            layer = name.rpartition(".")[0] or name
+            moved[layer] += float((after.weights[name].double() - start.double()).square().sum())
+            norm[layer] += float(start.double().square().sum())
+    total = (sum(moved.values()) / max(sum(norm.values()), 1e-300)) ** 0.5
+    relative = {layer: (moved[layer] / max(norm[layer], 1e-300)) ** 0.5 for layer in moved}
+    farthest = sorted(relative, key=lambda layer: -relative[layer])[:3]
+    still = sum(value == 0 for value in relative.values())
+    where = ", ".join(f"{layer} ({relative[layer]:.1%})" for layer in farthest)
+    return Finding(
+        question,
+        value=total,
+        damaged=False,
+        verdict=f"The weights moved by {total:.1%} of their norm; {still} of {len(relative)} layers did not move. "
+        f"Farthest: {where}.",
+        evidence={"relative_distance": total, "layers": len(relative), "unmoved": still}
+        | {f"layer {layer}": relative[layer] for layer in farthest},
+    )

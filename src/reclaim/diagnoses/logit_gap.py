@@ -1,0 +1,64 @@
+"""Are absent classes merely outvoted?"""
+
+from __future__ import annotations
+
+from reclaim.diagnoses import Finding, change
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import best, curve_of
+from reclaim.snapshot import Snapshot
+
+__all__ = ["logit_gap"]
+
+
+def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
+    """Are absent classes merely outvoted by the seen ones?
+
+    Value: the growth of the share of absent rows that are right among absent classes but lose to a seen one. That is
+    what an offset can bring back.
+
+    Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024; the routing loss is Reclaim's.
+    """
+    question = "Are absent classes merely outvoted by the seen ones?"
+    assert before.labels is not None and after.labels is not None
+    then, now = margins(before.logits, before.labels, before.seen), margins(after.logits, after.labels, after.seen)
+    absent = ~now.is_seen
+    if not absent.any() or not now.is_seen.any():
+        pull = change(then.margin, now.margin)
+        return Finding(
+            question,
+            value=pull.by,
+            damaged=pull.rose(),
+            verdict=f"The largest seen logit stands {pull.after:.2f} above the largest absent one; before fine-tuning it "
+            f"was {pull.before:.2f}. Rows of both groups are needed to say what that costs.",
+            evidence={"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)},
+        )
+    outvoted = change((then.hit & ~then.right)[absent], (now.hit & ~now.right)[absent])
+    offset, ceiling = best(curve_of(now))
+    right = float(now.right.double().mean())
+    damaged = outvoted.rose()
+    if damaged:
+        verdict = (
+            f"Yes. {outvoted.after:.1%} of the absent rows are recognised among absent classes but lose to a seen class; "
+            f"before fine-tuning it was {outvoted.before:.1%}. The best single offset would lift accuracy over all "
+            f"classes from {right:.1%} to {ceiling:.1%} on these rows."
+        )
+    else:
+        verdict = (
+            f"No. {outvoted.after:.1%} of the absent rows lose to a seen class although they are recognised among absent "
+            f"classes, against {outvoted.before:.1%} before fine-tuning."
+        )
+    return Finding(
+        question,
+        value=outvoted.by,
+        damaged=damaged,
+        verdict=verdict,
+        evidence={
+            "outvoted_before": outvoted.before,
+            "outvoted_after": outvoted.after,
+            "standard_error": outvoted.error,
+            "best_offset": offset,
+            "accuracy": right,
+            "accuracy_at_best_offset": ceiling,
+            "absent_rows": int(absent.sum()),
+        },
+    )

@@ -1,0 +1,99 @@
+"""Everything one snapshot says: accuracy by group, the trade-off, confidence, each with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reclaim.errors import BadInput
+from reclaim.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
+from reclaim.metrics.confidence import Confidence, confidence
+from reclaim.metrics.margins import Margins, margins
+from reclaim.metrics.tradeoff import area_of, best, curve_of
+from reclaim.snapshot import Snapshot
+
+__all__ = ["Evaluation", "evaluate"]
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """Attributes: the area under the curve, and the ceiling: the best overall accuracy that one offset could reach on
+    these very rows, with that offset. None without rows of both groups."""
+
+    area: float | None
+    best_offset: float | None
+    best_all: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Numbers of one snapshot.
+
+    Attributes:
+        n, seen_rows, absent_rows: rows, and how many of them belong to either group.
+        accuracy, tradeoff, confidence: the metrics.
+        intervals: 95 % intervals of the accuracies (Wilson) and of the area (DeLong), by name.
+    """
+
+    n: int
+    seen_rows: int
+    absent_rows: int
+    accuracy: Accuracy
+    tradeoff: Tradeoff
+    confidence: Confidence
+    intervals: dict[str, Interval]
+
+    def record(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+
+def evaluate(snapshot: Snapshot) -> Evaluation:
+    """Evaluate a labelled snapshot.
+
+    Raises: BadInput without labels or rows.
+    """
+    if snapshot.labels is None or not len(snapshot):
+        raise BadInput("an evaluation needs labelled rows; this snapshot has none.")
+    m = margins(snapshot.logits, snapshot.labels, snapshot.seen)
+    right = accuracy_of(m)
+    num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
+    counts = {
+        "all": len(snapshot),
+        "seen": num_seen,
+        "absent": num_absent,
+        "seen_among_seen": num_seen,
+        "absent_among_absent": num_absent,
+    }
+    intervals: dict[str, Interval] = {
+        name: None if (value := getattr(right, name)) is None else wilson_interval(value, n)
+        for name, n in counts.items()
+    }
+    intervals["area"] = _area_interval(m)
+    return Evaluation(
+        n=len(snapshot),
+        seen_rows=num_seen,
+        absent_rows=num_absent,
+        accuracy=right,
+        tradeoff=_tradeoff(m),
+        confidence=confidence(snapshot.logits, snapshot.labels),
+        intervals=intervals,
+    )
+
+
+def _tradeoff(m: Margins) -> Tradeoff:
+    found = area_of(m)
+    if found is None:
+        return Tradeoff(None, None, None)
+    offset, value = best(curve_of(m))
+    return Tradeoff(area=found[0], best_offset=offset, best_all=value)
+
+
+def _area_interval(m: Margins) -> Interval:
+    found = area_of(m)
+    if found is None:
+        return None
+    value, error = found
+    return max(0.0, value - 1.959964 * error), min(1.0, value + 1.959964 * error)

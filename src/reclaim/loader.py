@@ -1,0 +1,51 @@
+"""Batches of examples, ready for a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reclaim.data import Split
+from reclaim.errors import BadInput
+from reclaim.preprocess import Augment, Preprocess
+
+__all__ = ["Examples", "batches"]
+
+
+class Examples(Dataset[tuple[Tensor, int]]):
+    """A split as a torch dataset: inputs of the network, and labels.
+
+    The randomness of example i depends on `seed` and i alone, whatever order, process or machine asks for it.
+    """
+
+    def __init__(self, split: Split, preprocess: Preprocess, augment: Augment = "none", seed: Sequence[int] = (0,)):
+        self.split, self.preprocess, self.augment, self.seed = split, preprocess, augment, tuple(seed)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        random = np.random.default_rng([*self.seed, i]) if self.augment != "none" else None
+        return self.preprocess(self.split.read(i), self.augment, random), int(self.split.labels[i])
+
+
+def batches(
+    split: Split, preprocess: Preprocess, batch_size: int, workers: int = 0
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """The split in its own order.
+
+    Raises: BadInput when an example cannot be read, or the examples of a batch differ in shape.
+    """
+    return DataLoader(Examples(split, preprocess), batch_size=batch_size, num_workers=workers, collate_fn=collate)
+
+
+def collate(examples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """Stack examples, which must have one shape."""
+    shapes = {tuple(x.shape) for x, _ in examples}
+    if len(shapes) > 1:
+        raise BadInput(f"the inputs differ in shape: {sorted(shapes)}. Bring images to one size: --image-size PIXELS.")
+    return torch.stack([x for x, _ in examples]), torch.tensor([y for _, y in examples])

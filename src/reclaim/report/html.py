@@ -1,0 +1,79 @@
+"""One self-contained page from snapshots and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jinja2 import Environment, PackageLoader
+
+from reclaim.diagnoses import Finding
+from reclaim.evaluate import Evaluation, evaluate
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import Curve, curve_of
+from reclaim.report.charts import Line, line_chart, tradeoff_chart
+from reclaim.snapshot import Snapshot
+
+__all__ = ["render"]
+
+
+def render(
+    snapshots: Mapping[str, Snapshot],
+    findings: Sequence[Finding],
+    *,
+    title: str = "What fine-tuning did, and what came back",
+    story: Sequence[tuple[str, str]] = (),
+    tried: Mapping[str, float] | None = None,
+    chosen: float | None = None,
+) -> str:
+    """The report page.
+
+    Args:
+        snapshots: answers of each model on the same rows, by name ("before", "after", "repaired", …), in order.
+        findings: the diagnoses.
+        story: what was done, as (term, sentence).
+        tried: held-out seen accuracy by mixing weight, and `chosen`, the weight taken.
+
+    Returns: HTML, a few ten kilobytes, without a script or a foreign address.
+    """
+    rows = {name: evaluate(snapshot) for name, snapshot in snapshots.items()}
+    first = next(iter(rows.values()))
+    environment = Environment(
+        loader=PackageLoader("reclaim", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
+    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
+    return environment.get_template("page.html").render(
+        title=title,
+        rows=rows,
+        first=first,
+        classes=len(next(iter(snapshots.values())).seen),
+        num_seen=int(next(iter(snapshots.values())).seen.sum()),
+        tradeoff=_tradeoff(snapshots, rows),
+        mixing=_mixing(tried, chosen),
+        findings=sorted(findings, key=lambda finding: not finding.damaged),
+        story=story,
+    )
+
+
+def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation]) -> str:
+    """The curves, or nothing where one group has no rows."""
+    curves: dict[str, tuple[Curve, float, float]] = {}
+    for name, s in snapshots.items():
+        seen, absent = rows[name].accuracy.seen, rows[name].accuracy.absent
+        if seen is not None and absent is not None and s.labels is not None:
+            curves[name] = (curve_of(margins(s.logits, s.labels, s.seen)), seen, absent)
+    return tradeoff_chart(curves) if curves else ""
+
+
+def _mixing(tried: Mapping[str, float] | None, chosen: float | None) -> str:
+    if not tried:
+        return ""
+    x = torch.tensor([float(weight) for weight in tried], dtype=torch.float64)
+    y = torch.tensor(list(tried.values()), dtype=torch.float64)
+    mark = None
+    if chosen is not None:
+        at = int((x - chosen).abs().argmin())
+        mark = (float(x[at]), float(y[at]), f"weight {x[at]:g}: {y[at]:.1%}")
+    line = Line("repaired", x, y, mark)
+    return line_chart([line], "weight of the fine-tuned model", "held-out seen accuracy", "Accuracy by mixing weight")

@@ -1,0 +1,109 @@
+"""Ways of choosing the offset from the data one has: ``(evidence, *, own numbers) -> Selection``.
+
+Each file exports one such function. It takes what it needs with ``evidence.need("before", by="its-name")``, reads
+nothing else, and is pure. Rows of absent classes reach a selector only as `labelled` or `source`, that is when the
+user gave them for this purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from reclaim.checks import check_groups
+from reclaim.errors import BadInput
+from reclaim.snapshot import Snapshot
+
+__all__ = ["Evidence", "Selection"]
+
+WHAT = {
+    "seen": "labelled held-out rows of seen classes",
+    "before": "the pretrained model's answers on the same rows (--before)",
+    "unlabelled": "rows of the target domain, without labels (--unlabelled)",
+    "source": "labelled rows of all classes from the pretraining domain (--source)",
+    "labelled": "labelled rows of all classes from the target domain",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a selector may look at; None for what the user does not have. All snapshots share one list of classes.
+
+    Attributes:
+        seen: answers of the model to repair on held-out rows. Rows of absent classes are dropped at once, unread.
+        before: the pretrained model's answers on the same rows.
+        reference: answers of the model whose seen accuracy must be kept, on the same rows; None: the one to repair.
+        unlabelled: answers of the model to repair on target rows; labels are dropped at once.
+        source: its answers on labelled rows of all classes from the pretraining domain.
+        labelled: its answers on labelled rows of all classes from the target domain.
+    """
+
+    seen: Snapshot | None = None
+    before: Snapshot | None = None
+    reference: Snapshot | None = None
+    unlabelled: Snapshot | None = None
+    source: Snapshot | None = None
+    labelled: Snapshot | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: snapshot for name in WHAT if (snapshot := getattr(self, name)) is not None}
+        if not given:
+            raise BadInput(
+                "no evidence was given to choose an offset from; the least is held-out rows of seen classes."
+            )
+        first = next(iter(given.values()))
+        check_groups(first.seen)
+        for name, snapshot in given.items():
+            if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
+                raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way into a frozen record
+        if self.seen is not None:
+            for name in ("before", "reference"):
+                if (other := getattr(self, name)) is not None:
+                    put(name, _same_rows(self.seen, other, name).seen_rows())
+            put("seen", self.seen.seen_rows())
+        if self.unlabelled is not None:
+            put("unlabelled", self.unlabelled.unlabelled())
+
+    def need(self, name: str, by: str) -> Snapshot:
+        """The evidence `name`, or the error that says what the selector `by` needs."""
+        snapshot = getattr(self, name)
+        if snapshot is None or not len(snapshot):
+            given = [have for have in WHAT if getattr(self, have) is not None]
+            raise BadInput(
+                f"the selector {by!r} needs {WHAT[name]}, and none were given.\n"
+                f"  Given: {', '.join(f'{have} ({len(getattr(self, have))} rows)' for have in given)}."
+            )
+        return snapshot
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A chosen offset.
+
+    Attributes:
+        offset: the constant to add to every absent logit, in logit units.
+        reason: why this one, in a sentence.
+        evidence: rows read, by kind of evidence.
+        guarantee: what is certain of it, or None.
+        details: further numbers worth keeping.
+    """
+
+    offset: float
+    reason: str
+    evidence: dict[str, int]
+    guarantee: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def _same_rows(rows: Snapshot, other: Snapshot, name: str) -> Snapshot:
+    if len(rows) != len(other) or (
+        rows.labels is not None and other.labels is not None and not torch.equal(rows.labels, other.labels)
+    ):
+        raise BadInput(
+            f"the evidence {name!r} has other rows ({len(other)}) than the snapshot to repair ({len(rows)}).\n"
+            "  Predict both models on the same split, in the same order."
+        )
+    return other
