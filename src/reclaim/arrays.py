@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from reclaim.errors import BadKind
 
-__all__ = ["Array", "as_kind", "as_tensor", "row_blocks"]
+__all__ = ["A", "Array", "as_kind", "as_tensor", "row_blocks"]
 
 Array: TypeAlias = np.ndarray[Any, Any] | Tensor
+A = TypeVar("A", np.ndarray[Any, Any], Tensor)  # an array that leaves as it came
 
 
 def as_tensor(array: object) -> Tensor:
@@ -27,7 +28,7 @@ def as_tensor(array: object) -> Tensor:
     raise BadKind(f"expected a NumPy array or a torch tensor of numbers, got {type(array).__name__}: {array!r:.80}")
 
 
-def as_kind(result: Tensor, given: object) -> Array:
+def as_kind(result: Tensor, given: A) -> A:
     """`result` as the kind of array that was given."""
     return result if isinstance(given, Tensor) else result.numpy()
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from reclaim.calibrators import Affine
+from reclaim.calibrators import Affine, Calibrator
 from reclaim.checks import check_classes
 from reclaim.errors import BadInput, few
 from reclaim.io import Container
 from reclaim.preprocess import Preprocess
 from reclaim.weights import Weights
 
-__all__ = ["Classifier", "find_head", "first_channels", "fold"]
+__all__ = ["Classifier", "ends_with_head", "find_head", "first_channels", "fold", "logits_of"]
 
 
 @dataclass(frozen=True)
@@ -150,15 +150,17 @@ def first_channels(module: nn.Module) -> int | None:
 
 
 @torch.no_grad()
-def fold(model: Classifier, affine: Affine) -> Classifier:
-    """Fold an affine map of the logits into the head; a copy, the given model stays as it is.
+def fold(model: Classifier, calibrator: Calibrator) -> Classifier:
+    """Fold an affine calibrator into the head; a copy, the given model stays as it is.
 
-    The logits change by exactly this map if the head's outputs are the logits. Where the network goes on after its
-    head (SqueezeNet: a ReLU, then an average), the map acts before that instead.
+    The logits change by exactly this map if the head's outputs are the logits (`ends_with_head`). Where the network
+    goes on after its head (SqueezeNet: a ReLU, then an average), the map acts before that instead.
 
-    Args:
-        affine: over all of the model's outputs, in its order.
+    Raises: BadInput if the calibrator is not affine.
     """
+    if not hasattr(calibrator, "affine"):
+        raise BadInput(f"{type(calibrator).__name__} is not affine, so it cannot be folded into a layer.")
+    affine: Affine = calibrator.affine(model.classes)
     folded = model.copy()
     layer = folded.last_layer
     scale, shift = affine.scale.to(layer.weight), affine.shift.to(layer.weight)
@@ -167,3 +169,32 @@ def fold(model: Classifier, affine: Affine) -> Classifier:
     layer.weight.copy_((scale[:, None] * flat if scale.ndim == 1 else scale @ flat).view_as(layer.weight))
     layer.bias = nn.Parameter((scale * bias if scale.ndim == 1 else scale @ bias) + shift)
     return folded
+
+
+@torch.inference_mode()
+def ends_with_head(model: Classifier, x: Tensor) -> bool:
+    """Whether the logits for inputs x [B, …] are the head's own outputs."""
+    caught: list[Tensor] = []
+    hook = model.last_layer.register_forward_hook(lambda _, inputs, output: caught.append(output))
+    was_training = model.module.training
+    try:
+        z = logits_of(model.module.eval(), x.to(model.last_layer.weight.device))
+    finally:
+        hook.remove()
+        model.module.train(was_training)
+    return caught[-1].shape == z.shape and torch.equal(caught[-1], z)
+
+
+def logits_of(module: nn.Module, x: Tensor) -> Tensor:
+    """The logits [B, C] for inputs x [B, …], or an error that shows what the network was given."""
+    try:
+        z = module(x)
+    except RuntimeError as error:
+        raise BadInput(
+            f"the network cannot take inputs of shape {list(x.shape[1:])}: {str(error).splitlines()[0]}\n"
+            "  Say how inputs are prepared: --image-size, --mean, --std."
+        ) from error
+    if not isinstance(z, Tensor) or z.ndim != 2:
+        given = list(z.shape) if isinstance(z, Tensor) else type(z).__name__
+        raise BadInput(f"a classifier answers logits [rows, classes]; this network answers {given}.")
+    return z

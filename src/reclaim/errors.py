@@ -21,8 +21,8 @@ class BadKind(TypeError):
 
 def few(items: Iterable[object], most: int = 5) -> str:
     """The first few of many, for a message: ``a, b, c, … (12 in all)``."""
-    items = [str(item) for item in items]
-    return ", ".join(items[:most]) + (f", … ({len(items)} in all)" if len(items) > most else "")
+    words = [str(item) for item in items]
+    return ", ".join(words[:most]) + (f", … ({len(words)} in all)" if len(words) > most else "")
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> BadInput:

@@ -151,7 +151,7 @@ def _optimizer(params: list[nn.Parameter], budget: Budget) -> torch.optim.Optimi
 def _epoch(
     rows: Split, model: Classifier, budget: Budget, epoch: int, first: int, size: int, rank: int, share: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """This process's part of every full batch of an epoch, from batch `first` on; the order depends on the seed alone."""
+    """This process's part of every full batch of an epoch, from batch `first` on; the seed alone decides the order."""
     shuffle = torch.Generator().manual_seed(budget.seed * 1_000_003 + epoch)
     order = torch.randperm(len(rows), generator=shuffle).tolist()
     full = [order[i : i + size][rank::share] for i in range(0, len(rows) - size + 1, size)]
@@ -193,24 +193,24 @@ def _only_trained(module: nn.Module, trained: list[nn.Parameter]) -> Iterator[No
 
 
 class _Checkpoint:
-    """Where a run stands; with a folder, also where it resumes from."""
+    """Where a run stands; inside `resuming`, also where it resumes from: the last of the folders ``step-N``."""
 
     def __init__(self, accelerator: Accelerator, budget: Budget, rows: int) -> None:
         folders = _folders.get()
-        self.step, self.accelerator, self.folder = 0, accelerator, next(folders) if folders else None
+        self.folder = next(folders) if folders else None
+        self.accelerator, self.step, self.saved = accelerator, 0, time.monotonic()
         self.run = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
-        self.run["rows"], self.saved = rows, time.monotonic()
-        if self.folder is not None and (self.folder / "state" / "run.json").is_file():
-            found = read_json(self.folder / "state" / "run.json")
+        self.run["rows"] = rows
+        if last := self._last():
+            found = read_json(last / "run.json")
             if found["run"] != self.run:
-                other = [
-                    f"{k} was {found['run'].get(k)!r}, is {v!r}"
-                    for k, v in self.run.items()
-                    if found["run"].get(k) != v
-                ]
-                raise BadInput(f"{self.folder} holds the state of another run ({'; '.join(other)}).\n"
-                               "  Repeat its command to resume it, or remove the folder to start anew.")  # fmt: skip
-            accelerator.load_state(str(self.folder / "state"))
+                other = [f"{key} was {found['run'].get(key)}, is {value}" for key, value in self.run.items()
+                         if found["run"].get(key) != value]  # fmt: skip
+                raise BadInput(
+                    f"{self.folder} holds the state of another run ({'; '.join(other)}).\n"
+                    "  Repeat its command to resume it, or remove the folder to start anew."
+                )
+            accelerator.load_state(str(last))
             self.step = found["step"]
 
     def advance(self) -> None:
@@ -228,17 +228,25 @@ class _Checkpoint:
                     file.write(json.dumps(line) + "\n")
 
     def save(self) -> None:
-        """Write everything beside the last state, then take its place."""
+        """Write everything beside the last state, give it its name, and only then remove the last."""
         assert self.folder is not None
-        next_state: Path = self.folder / "state.next"
-        if self.accelerator.is_main_process:
-            shutil.rmtree(next_state, ignore_errors=True)
-            next_state.mkdir(parents=True)
-        self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(next_state))
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            write_json(next_state / "run.json", {"run": self.run, "step": self.step})
-            put_in_place(next_state, self.folder / "state")
-        self.accelerator.wait_for_everyone()
+        main, wait = self.accelerator.is_main_process, self.accelerator.wait_for_everyone
+        last, writing = self._last(), self.folder / "writing"
+        if main:
+            shutil.rmtree(writing, ignore_errors=True)
+            writing.mkdir(parents=True)
+        wait()
+        self.accelerator.save_state(str(writing))
+        wait()
+        if main:
+            write_json(writing / "run.json", {"run": self.run, "step": self.step})
+            put_in_place(writing, self.folder / f"step-{self.step}")
+            if last is not None and last.name != f"step-{self.step}":
+                shutil.rmtree(last, ignore_errors=True)
+        wait()
         self.saved = time.monotonic()
+
+    def _last(self) -> Path | None:
+        """The folder of the last state, if there is one."""
+        steps = self.folder.glob("step-*") if self.folder is not None else ()
+        return max(steps, key=lambda path: int(path.name.removeprefix("step-")), default=None)

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,8 +30,24 @@ from reclaim.plugins import find
 from reclaim.snapshot import Snapshot, seen_mask
 from reclaim.weights import Weights
 
-__all__ = ["Container", "atomic_directory", "atomic_file", "check_free", "load_calibrator", "load_snapshot", "load_weights",
-           "read_json", "save_calibrator", "save_snapshot", "save_weights", "snapshot_file", "write_json"]  # fmt: skip
+__all__ = [
+    "Container",
+    "atomic_directory",
+    "atomic_file",
+    "calibrator_record",
+    "check_free",
+    "load_calibrator",
+    "load_npz",
+    "load_snapshot",
+    "load_weights",
+    "put_in_place",
+    "read_json",
+    "save_calibrator",
+    "save_snapshot",
+    "save_weights",
+    "snapshot_file",
+    "write_json",
+]
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
@@ -149,7 +166,7 @@ def _calibrator(record: Any, path: Path) -> Calibrator:
     if not isinstance(record, dict) or "method" not in record:
         raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate … --out FILE` writes one.")
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    made = find("calibrators", fields.pop("method"))
+    made = find("calibrators", str(fields.pop("method")))
     if made is Chain:
         return Chain(tuple(_calibrator(step, path) for step in fields.get("steps", ())))
     try:
@@ -189,7 +206,7 @@ def snapshot_file(
 
     Yields: a function that writes one block, given its first row, logits, labels and features.
     """
-    shapes = {"logits": (dtype, (rows, len(about.seen)))}
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, len(about.seen)))}
     if width is not None:
         shapes["features"] = (dtype, (rows, width))
     if labelled:
@@ -293,7 +310,7 @@ def _check_snapshot(path: Path, tensors: Mapping[str, object]) -> None:
 def load_npz(path: Path) -> dict[str, Any]:
     """The arrays of an ``.npz``, never unpickled."""
     try:
-        with np.load(_existing(path), allow_pickle=False) as file:
+        with _existing(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError) as error:
         reason = "it holds pickled objects" if "pickle" in str(error) else f"{error}"
@@ -358,21 +375,25 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], container: Container
         for name, tensor in weights.items()
     }
     with atomic_file(path) as temporary:
-        if container.suffix == ".safetensors":
-            save_file(state, temporary, metadata={"format": "pt"})
-        else:
-            torch.save({container.nest: state} if container.nest else state, temporary)
+        try:
+            if container.suffix == ".safetensors":
+                save_file(state, temporary, metadata={"format": "pt"})
+            else:
+                torch.save({container.nest: state} if container.nest else state, temporary)
+        except (SafetensorError, RuntimeError) as error:  # how the two libraries say that the disk is full
+            raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _load_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of, it refuses in the next moment
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadInput(
             f"{path} needs code to be read (a pickle of more than tensors), and Reclaim runs no code from files.\n"
             "  Save the state dict alone: torch.save(model.state_dict(), path), or as .safetensors."
         ) from error
     except (RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
-        raise BadInput(
-            f"{path} is not a whole torch file: {str(error).splitlines()[0]}. Was it copied completely?"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(f"{path} is not a whole torch file: {reason}. Was it copied completely?") from error

@@ -16,7 +16,7 @@ from reclaim.preprocess import Augment, Preprocess
 __all__ = ["Examples", "batches"]
 
 
-class Examples(Dataset[tuple[Tensor, int]]):
+class Examples(Dataset[tuple[Tensor, Tensor]]):
     """A split as a torch dataset: inputs of the network, and labels.
 
     The randomness of example i depends on `seed` and i alone, whatever order, process or machine asks for it.
@@ -28,9 +28,9 @@ class Examples(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
         random = np.random.default_rng([*self.seed, i]) if self.augment != "none" else None
-        return self.preprocess(self.split.read(i), self.augment, random), int(self.split.labels[i])
+        return self.preprocess(self.split.read(i), self.augment, random), self.split.labels[i]
 
 
 def batches(
@@ -43,9 +43,9 @@ def batches(
     return DataLoader(Examples(split, preprocess), batch_size=batch_size, num_workers=workers, collate_fn=collate)
 
 
-def collate(examples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+def collate(examples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Stack examples, which must have one shape."""
     shapes = {tuple(x.shape) for x, _ in examples}
     if len(shapes) > 1:
         raise BadInput(f"the inputs differ in shape: {sorted(shapes)}. Bring images to one size: --image-size PIXELS.")
-    return torch.stack([x for x, _ in examples]), torch.tensor([y for _, y in examples])
+    return torch.stack([x for x, _ in examples]), torch.stack([y for _, y in examples])

@@ -11,6 +11,8 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any, Literal
 
+from reclaim.errors import unknown
+
 __all__ = ["FAMILIES", "Method", "describe", "find", "names"]
 
 FAMILIES = ("recipes", "merges", "calibrators", "selectors", "diagnoses", "models", "data")
@@ -69,8 +71,6 @@ def describe(family: str, name: str) -> Method:
 
 def _check(family: str, name: str) -> None:
     if name not in names(family):
-        from reclaim.checks import unknown  # here, because it imports torch
-
         raise unknown({"diagnoses": "diagnosis", "data": "data source"}.get(family, family[:-1]), name, names(family))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reclaim.classifier import Classifier
+from reclaim.classifier import Classifier, logits_of
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
 from reclaim.io import load_snapshot, snapshot_file
@@ -92,7 +92,7 @@ def answers(
         start = 0
         loader = evaluation_batches(model, rows, running)
         for x, _ in track(loader, what, total=len(loader)):
-            z = _run(module, x.to(where))
+            z = logits_of(module, x.to(where))
             f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
             yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
             start += len(x)
@@ -112,18 +112,3 @@ def find_device(running: Running) -> torch.device:
     if running.device != "auto":
         return torch.device(running.device)
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _run(module: nn.Module, x: Tensor) -> Tensor:
-    """Logits [B, C], or an error that shows what the network was given."""
-    try:
-        z = module(x)
-    except RuntimeError as error:
-        raise BadInput(
-            f"the network cannot take inputs of shape {list(x.shape[1:])}: {str(error).splitlines()[0]}\n"
-            "  Say how inputs are prepared: --image-size, --mean, --std."
-        ) from error
-    if not isinstance(z, Tensor) or z.ndim != 2:
-        given = list(z.shape) if isinstance(z, Tensor) else type(z).__name__
-        raise BadInput(f"a classifier answers logits [rows, classes]; this network answers {given}.")
-    return z

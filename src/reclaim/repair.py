@@ -12,7 +12,7 @@ from torch import Tensor
 from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
-from reclaim.classifier import Classifier, fold
+from reclaim.classifier import Classifier, ends_with_head, fold
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
 from reclaim.merges.interpolation import interpolation
@@ -22,11 +22,10 @@ from reclaim.running import Running
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 
-__all__ = ["Mix", "Repair", "divide", "repair", "smallest_within_one_error"]
+__all__ = ["Mix", "Repair", "divide", "repair", "smallest_within_one_error", "story"]
 
 WEIGHTS = tuple(step / 10 for step in range(11))
-ENOUGH_TO_DIVIDE = 400  # held-out rows from which on one half chooses the weight and the other the offset
-EXACT = 1e-4  # how far folded logits may be from calibrated ones, relative to the largest, to count as the same
+ENOUGH_TO_DIVIDE = 200  # held-out rows from which on one half chooses the weight and the other the offset
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def repair(
     1. Divide the data: held-out rows of seen classes choose, report rows only report (`divide`).
     2. Mix the weights of the two models: the smallest weight of the fine-tuned one whose seen accuracy is within one
        standard error of the best, on half of the held-out rows. If no offset fits the budget there, fall back to 1.
-    3. Choose the offset of the mixture on the other half, so that its guarantee holds. With fewer than 400 held-out
+    3. Choose the offset of the mixture on the other half, so that its guarantee holds. With fewer than 200 held-out
        rows all of them choose both, and nothing is guaranteed.
     4. Fold it into the head and run the result on the report rows.
 
@@ -96,7 +95,7 @@ def repair(
         mix: the weight of the fine-tuned model, or "auto".
         select: a selector of `reclaim list selectors`.
         numbers: keyword arguments of the selector.
-        extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data, of which the first split is read.
+        extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data; the first split is read.
         held_out: the share of rows that choose, where the data have no two splits to keep apart.
         seed: of the division.
 
@@ -151,7 +150,7 @@ def repair(
             offset = _uncertified(offset, "a first weight failed on the same rows")
         elif not apart:
             offset = _uncertified(offset, "the same rows chose the weight")
-    repaired, bias = _folded(mixed, offset, answers, lambda model: ask(model, "offset"))
+    repaired, bias = _folded(mixed, offset, for_offset, answers, lambda model: ask(model, "offset"))
     return Repair(
         model=replace(
             repaired, seen=tuple(name for name, s in zip(data.classes, data.seen.tolist(), strict=True) if s)
@@ -163,6 +162,28 @@ def repair(
         after=replace(ask(after, "report", features=True), weights=after.weights),
         repaired=ask(repaired, "report"),
     )
+
+
+def story(result: Repair) -> list[tuple[str, str]]:
+    """What was done, in sentences with a heading each."""
+    offset, rows = result.offset, result.repaired
+    back, why = f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights", result.mix.reason
+    lines = [
+        ("Mixing", f"{back}: {why}."),
+        (
+            "Offset",
+            f"{offset.offset:.2f} added to the logits of absent classes, by {offset.selector}: {offset.reason}.",
+        ),
+        ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "none."),
+    ]
+    if result.bias != offset.offset:
+        instead = (
+            f"{result.bias:.2f} was added to the bias of its last layer instead, which costs as many held-out rows"
+        )
+        lines.append(("In the model", f"the network goes on after its last layer, so {instead}."))
+    if rows.labels is not None and bool(rows.seen[rows.labels].all()):
+        lines.append(("Limits", "no row of an absent class was given, so the absent accuracy cannot be measured."))
+    return lines
 
 
 def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Split]:
@@ -190,8 +211,8 @@ def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Spl
         chooses, reports = whole.rows(first[data.seen[whole.labels[first]]]), whole.rows(rest)
     if len(chooses) < 2 or not len(reports):
         raise BadInput(
-            f"{data.source} leaves {len(chooses)} held-out rows of seen classes to choose with and {len(reports)} rows to "
-            "report on; at least 2 and 1 are needed."
+            f"{data.source} leaves {len(chooses)} held-out rows of seen classes to choose with and {len(reports)} rows "
+            "to report on; at least 2 and 1 are needed."
         )
     return chooses, reports
 
@@ -236,7 +257,7 @@ def _first_split(model: Classifier, data: Data, running: Running) -> Snapshot:
 
 
 def _folded(
-    mixed: Classifier, offset: LogitOffset, answers: Snapshot, ask: Callable[[Classifier], Snapshot]
+    mixed: Classifier, offset: LogitOffset, rows: Split, answers: Snapshot, ask: Callable[[Classifier], Snapshot]
 ) -> tuple[Classifier, float]:
     """The mixture with the offset in its head, and the constant added to the bias.
 
@@ -244,14 +265,13 @@ def _folded(
     is the largest constant that costs no more held-out seen rows than the offset does: the loss grows with it, so what
     is certified of the offset holds for it too.
     """
-    folded = fold(mixed, offset.affine(mixed.classes))
-    wanted = replace(answers, logits=offset(answers.logits))
-    if torch.allclose(ask(folded).logits, wanted.logits, rtol=EXACT, atol=EXACT * float(wanted.logits.abs().max())):
-        return folded, offset.offset
-    least = int(_right(wanted).sum())
+    first = mixed.preprocess(rows.read(0))[None]
+    if ends_with_head(mixed, first):
+        return fold(mixed, offset), offset.offset
+    least = int(_right(replace(answers, logits=offset(answers.logits))).sum())
 
     def raised(bias: float) -> Classifier:
-        return fold(mixed, replace(offset, offset=bias).affine(mixed.classes))
+        return fold(mixed, replace(offset, offset=bias))
 
     def keeps(bias: float) -> bool:
         return int(_right(ask(raised(bias))).sum()) >= least

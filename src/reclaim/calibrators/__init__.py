@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array
+from reclaim.arrays import A
 
 __all__ = ["Affine", "Calibrator"]
 
@@ -42,4 +42,4 @@ class Affine:
 class Calibrator(Protocol):
     """What every calibrator can do."""
 
-    def __call__(self, logits: Array) -> Array: ...
+    def __call__(self, logits: A) -> A: ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from reclaim.arrays import Array
+from reclaim.arrays import A
 from reclaim.calibrators import Affine, Calibrator
 from reclaim.errors import BadInput
 
@@ -29,7 +29,7 @@ class Chain:
         if not self.steps:
             raise BadInput("a chain needs at least one calibrator.")
 
-    def __call__(self, logits: Array) -> Array:
+    def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         return reduce(lambda z, step: step(z), self.steps, logits)
 

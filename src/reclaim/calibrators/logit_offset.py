@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from reclaim.arrays import Array, as_kind, as_tensor
+from reclaim.arrays import A, Array, as_kind, as_tensor
 from reclaim.calibrators import Affine
 from reclaim.errors import BadInput, few
 from reclaim.plugins import find
@@ -43,7 +43,7 @@ class LogitOffset:
     details: dict[str, Any] = field(default_factory=dict)
     fitted_on: str = ""
 
-    def __call__(self, logits: Array) -> Array:
+    def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C], the absent columns raised by the offset."""
         z = as_tensor(logits)
         if z.shape[-1] != len(self.seen):

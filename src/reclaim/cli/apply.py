@@ -2,9 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Inputs, Output, open_model
 from reclaim.errors import BadInput
+
+if TYPE_CHECKING:
+    from reclaim.calibrators import Calibrator
+    from reclaim.classifier import Classifier
 
 
 def command(
@@ -41,12 +46,19 @@ def command(
     output.show({"out": str(out)}, lambda: None)
 
 
-def _fold(fitted: object, model: object, out: Path, force: bool, output: Output) -> None:
-    from reclaim.classifier import Classifier, fold
+def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
+    import torch
+
+    from reclaim.classifier import ends_with_head, fold
     from reclaim.io import atomic_directory, write_json
     from reclaim.models import save
 
-    assert isinstance(model, Classifier)
+    size = model.preprocess.crop
+    if size and not ends_with_head(model, torch.zeros(1, model.preprocess.channels or 3, size, size)):
+        raise BadInput(
+            f"the network {model.name!r} goes on after its last layer, so no change of that layer is this calibrator.\n"
+            "  `reclaim repair` finds the change that costs as many held-out rows."
+        )
     with atomic_directory(out, force=force) as folder:
-        save(folder, fold(model, fitted.affine(model.classes)))
+        save(folder, fold(model, fitted))
         write_json(folder / "run.json", output.run_record())

@@ -29,7 +29,7 @@ def command(
         fitted = load_calibrator(calibrator)
         if rows.origin and getattr(fitted, "fitted_on", "") == rows.origin and not same_split:
             raise BadInput(
-                f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} themselves, and would be flattered.\n"
+                f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} itself, and would be flattered.\n"
                 "  Judge it on another split, or say --same-split."
             )
         rows = replace(rows, logits=as_tensor(fitted(rows.logits)))
@@ -44,8 +44,8 @@ def command(
                 f"at offset {found.tradeoff.best_offset:.2f}"
             )
         console.print(
-            f"confidence: negative log-likelihood {found.confidence.nll:.3f}, Brier score {found.confidence.brier:.3f}, "
-            f"calibration error {found.confidence.ece:.3f}"
+            f"confidence: negative log-likelihood {found.confidence.nll:.3f}, "
+            f"Brier score {found.confidence.brier:.3f}, calibration error {found.confidence.ece:.3f}"
         )
 
     output.show(found.record(), table)

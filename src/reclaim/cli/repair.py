@@ -12,7 +12,7 @@ from reclaim.running import Running
 if TYPE_CHECKING:
     from reclaim.repair import Repair
 
-__all__ = ["command", "story", "write"]
+__all__ = ["command", "write"]
 
 
 def repair(
@@ -92,6 +92,7 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     from reclaim.evaluate import evaluate
     from reclaim.io import calibrator_record, save_calibrator, write_json
     from reclaim.models import save
+    from reclaim.repair import story
     from reclaim.report.html import render
 
     shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
@@ -114,28 +115,12 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     return record
 
 
-def story(result: "Repair") -> list[tuple[str, str]]:
-    """What was done, in sentences."""
-    offset = result.offset
-    lines = [
-        ("Mixing", f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights: {result.mix.reason}."),
-        ("Offset", f"{offset.offset:.2f} added to the logits of the absent classes, chosen by {offset.selector}: "
-                   f"{offset.reason}."),
-        ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "None."),
-    ]  # fmt: skip
-    if result.bias != offset.offset:
-        lines.append(("In the model", f"the network goes on after its last layer, so {result.bias:.2f} was added to "
-                      "that layer's bias instead: the constant that costs as many held-out rows as the offset does."))  # fmt: skip
-    if result.repaired.labels is not None and not (~result.repaired.seen[result.repaired.labels]).any():
-        lines.append(("Limits", "no row of an absent class was given, so the absent accuracy cannot be measured."))
-    return lines
-
-
 def _print(result: "Repair", out: Path) -> None:
     from rich.console import Console
 
     from reclaim.cli.show import accuracy_table
     from reclaim.evaluate import evaluate
+    from reclaim.repair import story
 
     shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
     rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}

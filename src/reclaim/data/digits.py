@@ -10,7 +10,7 @@ from reclaim.data import Data, Split
 
 __all__ = ["digits", "shifted"]
 
-SIZES = {"source": 720, "train": 360, "val": 270, "test": 447}
+SIZES = {"source": 600, "train": 300, "val": 450, "test": 447}
 
 
 def digits(source: str = "digits", *, seed: int = 0) -> Data:

@@ -28,8 +28,8 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
             question,
             value=pull.by,
             damaged=pull.rose(),
-            verdict=f"The largest seen logit stands {pull.after:.2f} above the largest absent one; before fine-tuning it "
-            f"was {pull.before:.2f}. Rows of both groups are needed to say what that costs.",
+            verdict=f"The largest seen logit stands {pull.after:.2f} above the largest absent one; before fine-tuning "
+            f"it was {pull.before:.2f}. Rows of both groups are needed to say what that costs.",
             evidence={"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)},
         )
     outvoted = change((then.hit & ~then.right)[absent], (now.hit & ~now.right)[absent])
@@ -38,14 +38,14 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
     damaged = outvoted.rose()
     if damaged:
         verdict = (
-            f"Yes. {outvoted.after:.1%} of the absent rows are recognised among absent classes but lose to a seen class; "
-            f"before fine-tuning it was {outvoted.before:.1%}. The best single offset would lift accuracy over all "
-            f"classes from {right:.1%} to {ceiling:.1%} on these rows."
+            f"Yes. {outvoted.after:.1%} of the absent rows are recognised among absent classes but lose to a seen "
+            f"class; before fine-tuning it was {outvoted.before:.1%}. The best single offset would lift accuracy over "
+            f"all classes from {right:.1%} to {ceiling:.1%} on these rows."
         )
     else:
         verdict = (
-            f"No. {outvoted.after:.1%} of the absent rows lose to a seen class although they are recognised among absent "
-            f"classes, against {outvoted.before:.1%} before fine-tuning."
+            f"No. {outvoted.after:.1%} of the absent rows lose to a seen class although they are recognised among "
+            f"absent classes, against {outvoted.before:.1%} before fine-tuning."
         )
     return Finding(
         question,

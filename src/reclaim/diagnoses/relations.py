@@ -32,7 +32,7 @@ def relations(before: Snapshot, after: Snapshot) -> Finding:
             question,
             value=order,
             damaged=order < 0.5,
-            verdict=f"The order of the absent logits before and after correlates with {order:.2f} (1 is the same order). "
+            verdict=f"The order of the absent logits before and after correlates with {order:.2f} (1: the same order). "
             "Rows of absent classes are needed to say what that means for accuracy.",
             evidence=evidence,
         )

@@ -1,1 +1,1 @@
-"""Methods in weight space: ``(theta_0, theta_1, *, own numbers) -> theta``, state dicts in and out, nothing modified."""
+"""Methods in weight space: ``(theta_0, theta_1, *, own numbers) -> theta``, state dicts in and out, none modified."""

@@ -104,7 +104,9 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _with_about(model: Classifier, folder: Path) -> Classifier:
     about = _about(folder)
-    preprocess = {key: tuple(value) if isinstance(value, list) else value for key, value in about["preprocess"].items()}
+    preprocess: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in about["preprocess"].items()
+    }
     return replace(
         model,
         classes=check_classes(about["classes"], model.num_outputs if about["classes"] else None),

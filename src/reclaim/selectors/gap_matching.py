@@ -37,7 +37,7 @@ def gap_matching(
     now, then = _gap(after, form, without_own), _gap(before, form, without_own)
     return Selection(
         offset=now - then,
-        reason=f"the gap between seen and absent logits ({form}) was {then:.2f} before fine-tuning and is {now:.2f} now",
+        reason=f"the gap between seen and absent logits ({form}) was {then:.2f} before fine-tuning, is {now:.2f} now",
         evidence={"seen": len(after), "before": len(before)},
         details={"gap_before": then, "gap_after": now},
     )

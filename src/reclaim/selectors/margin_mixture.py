@@ -25,24 +25,28 @@ def margin_mixture(evidence: Evidence, *, iterations: int = 500) -> Selection:
         iterations: the most steps of expectation maximisation.
 
     Needs: seen, unlabelled.
-    Raises: BadInput if the two populations cannot be told apart.
+    Raises: BadInput if no population stands below that of the seen rows, by half its standard deviation at least.
     Source: Reclaim; expectation maximisation is that of Dempster et al., 1977.
     """
     known, rows = evidence.need("seen", by="margin-mixture"), evidence.need("unlabelled", by="margin-mixture")
-    d = _margins(rows)
-    seen_density, grid = _kernel_density(_margins(known), d)
+    d, d_seen = _margins(rows), _margins(known)
+    seen_density, grid = _kernel_density(d_seen, d)
     f = _interpolate(d, grid, seen_density)
-    q, m, v = 0.5, float(d.quantile(0.25)), float(d.var()) / 4
+    spread = max(float(d.std()), 1e-6) if len(d) > 1 else 1.0
+    q, m, v = 0.5, float(d.quantile(0.25)), spread**2 / 4
     for _ in range(iterations):
         g = _normal(d, m, v)
         duty = q * g / (q * g + (1 - q) * f + 1e-300)  # how absent each row is
-        weight = float(duty.sum())
-        if weight < 1:
-            raise BadInput("the margins show no second population: the unlabelled rows look like seen ones only.")
+        weight = max(float(duty.sum()), 1e-12)
         before, q, m = m, weight / len(d), float((duty * d).sum()) / weight
-        v = max(float((duty * (d - m).square()).sum()) / weight, 1e-6 * float(d.var()))
-        if abs(m - before) < 1e-9 * float(d.std()):
+        v = max(float((duty * (d - m).square()).sum()) / weight, 1e-4 * spread**2)
+        if abs(m - before) < 1e-9 * spread:
             break
+    if q * len(d) < 1 or m >= float(d_seen.mean()) - 0.5 * float(d_seen.std()):
+        raise BadInput(
+            "the margins show no second population below that of the seen rows, so nothing says where it begins.\n"
+            "  Choose with retention-budget, which needs held-out seen rows only."
+        )
     offset = _crossing(grid, q * _normal(grid, m, v), (1 - q) * seen_density, m)
     return Selection(
         offset=offset,

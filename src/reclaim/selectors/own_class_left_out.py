@@ -38,6 +38,6 @@ def own_class_left_out(evidence: Evidence) -> Selection:
     offset, share = best(curve_of(both), "balanced")
     return Selection(
         offset=offset,
-        reason=f"it keeps rows right, and sends rows whose own class is deleted to absent ones, {share:.1%} of the time",
+        reason=f"it keeps rows right, and sends rows without their own class to absent ones, {share:.1%} of the time",
         evidence={"seen": len(rows)},
     )

@@ -1,0 +1,53 @@
+"""Where real data are, and small helpers for the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reclaim.cli import main
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real images and weights; tests that need it are skipped without."""
+    folder = Path(os.environ.get("RECLAIM_DATA", "../shared/data"))
+    if not (folder / "weights").is_dir():
+        pytest.skip(f"no real data: {folder} has no weights/ (set RECLAIM_DATA)")
+    return folder
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON object on standard output."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def reclaim(capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run ``reclaim`` in this process."""
+
+    def run(*arguments: object) -> Answer:
+        capfd.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        return Answer(code, *capfd.readouterr())
+
+    return run

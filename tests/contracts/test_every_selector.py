@@ -1,0 +1,106 @@
+"""What every selector must do, whatever its method."""
+
+from dataclasses import replace
+from math import isfinite
+
+import pytest
+import torch
+
+from reclaim.errors import BadInput
+from reclaim.plugins import find, names
+from reclaim.selectors import WHAT, Evidence, Selection
+from tests import toys
+
+EVERY = pytest.mark.parametrize("name", names("selectors"))
+
+
+def choose(name: str, evidence: Evidence) -> Selection:
+    found: Selection = find("selectors", name)(evidence)
+    return found
+
+
+@EVERY
+def test_it_gives_a_finite_offset_with_a_reason_and_what_it_read(name: str) -> None:
+    chosen = choose(name, toys.evidence())
+    assert isfinite(chosen.offset)
+    assert len(chosen.reason) > 20
+    assert chosen.evidence and set(chosen.evidence) <= set(WHAT)
+
+
+@EVERY
+def test_the_same_evidence_gives_the_same_offset(name: str) -> None:
+    assert choose(name, toys.evidence()) == choose(name, toys.evidence())
+
+
+@EVERY
+def test_the_order_of_rows_does_not_matter(name: str) -> None:
+    given = toys.evidence()
+    turned = {}
+    for kind in WHAT:
+        rows = getattr(given, kind)
+        turned[kind] = rows.rows(torch.arange(len(rows)).flip(0))
+    assert choose(name, Evidence(**turned)).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
+
+
+@EVERY
+def test_the_order_of_classes_does_not_matter(name: str) -> None:
+    given, order = toys.evidence(), torch.tensor([3, 0, 6, 2, 5, 1, 4])
+    back = order.argsort()
+    turned = {}
+    for kind in WHAT:
+        rows = getattr(given, kind)
+        labels = None if rows.labels is None else back[rows.labels]
+        classes = tuple(rows.classes[i] for i in order)
+        turned[kind] = replace(
+            rows, logits=rows.logits[:, order], labels=labels, seen=rows.seen[order], classes=classes
+        )
+    assert choose(name, Evidence(**turned)).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
+
+
+@EVERY
+def test_a_constant_on_all_logits_of_a_row_does_not_matter(name: str) -> None:
+    given = toys.evidence()
+    moved = {}
+    for kind in WHAT:
+        rows = getattr(given, kind)
+        shift = torch.randn(len(rows), 1, generator=torch.Generator().manual_seed(5)).double()
+        moved[kind] = replace(rows, logits=rows.logits.double() + shift)
+    assert choose(name, Evidence(**moved)).offset == pytest.approx(choose(name, given).offset, abs=1e-4)
+
+
+@EVERY
+def test_rows_of_absent_classes_reach_it_only_where_they_were_given_for_that(name: str) -> None:
+    """Held-out rows of absent classes are replaced by nonsense; a selector that reads them would notice."""
+    given = toys.evidence()
+    plain = choose(name, replace(given, labelled=None) if name == "auto" else given)
+    rows, before = toys.snapshot(), toys.snapshot(sunk=0.0)
+    absent = ~rows.seen[rows.labels]
+    nonsense = {"logits": torch.where(absent[:, None], 1e4 * torch.randn(len(rows), 7), rows.logits),
+                "labels": torch.where(absent, 1, rows.labels)}  # fmt: skip
+    poisoned = replace(given, seen=replace(rows, **nonsense), before=replace(before, labels=nonsense["labels"]))
+    poisoned = replace(poisoned, labelled=None) if name == "auto" else poisoned
+    assert choose(name, poisoned) == plain
+
+
+@EVERY
+def test_labels_of_unlabelled_rows_are_not_read(name: str) -> None:
+    given = toys.evidence()
+    assert given.unlabelled is not None and given.unlabelled.labels is None
+    choose(name, given)
+
+
+@EVERY
+def test_without_the_evidence_it_needs_it_says_what_that_is(name: str) -> None:
+    needed = choose(name, toys.evidence()).evidence
+    useless = "unlabelled" if "before" in needed else "before"
+    with pytest.raises(BadInput, match=f"{name!r} needs"):
+        choose(name, Evidence(**{useless: getattr(toys.evidence(), useless)}))
+
+
+@EVERY
+def test_without_an_absent_class_it_refuses(name: str) -> None:
+    with pytest.raises(BadInput, match="no class is absent"):
+        every = toys.snapshot()
+        Evidence(seen=replace(every, seen=torch.ones(7, dtype=torch.bool)))
+    with pytest.raises(BadInput, match="no class is marked as seen"):
+        Evidence(seen=replace(every, seen=torch.zeros(7, dtype=torch.bool)))

@@ -1,0 +1,27 @@
+"""Drift: which layers moved."""
+
+from dataclasses import replace
+
+import pytest
+
+from reclaim.diagnoses.drift import drift
+from reclaim.weights import copied
+from tests import toys
+
+THETA = toys.classifier().weights
+ROWS = replace(toys.snapshot(), weights=THETA)
+
+
+def test_the_layer_that_moved_is_named_with_its_distance() -> None:
+    moved = copied(THETA)
+    moved["first.weight"] *= 1.5
+    moved["first.bias"] *= 1.5
+    found = drift(ROWS, replace(ROWS, weights=moved))
+    assert found.evidence["layer first"] == pytest.approx(0.5)
+    assert found.evidence["unmoved"] == 2 and "first (50.0%)" in found.verdict
+
+
+def test_running_statistics_do_not_count() -> None:
+    moved = copied(THETA)
+    moved["norm.running_mean"] += 100
+    assert drift(ROWS, replace(ROWS, weights=moved)).value == 0.0
