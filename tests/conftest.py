@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reclaim.cli import main
+from reclaim.cli.main import main
 
 
 @pytest.fixture(scope="session")

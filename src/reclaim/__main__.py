@@ -1,6 +1,6 @@
 """``python -m reclaim`` is the program ``reclaim``."""
 
-from reclaim.cli import main
+from reclaim.cli.main import main
 
 if __name__ == "__main__":
     main()

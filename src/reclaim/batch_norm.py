@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
@@ -24,10 +25,14 @@ def statistics_differ(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tenso
 
 
 def measure_again(model: Classifier, rows: Split, running: Running = Running()) -> Classifier:
-    """The classifier with running statistics measured on `rows`, one pass without gradients; a copy."""
+    """The classifier with running statistics measured on `rows`, one pass without gradients; a copy.
+
+    The rows are shuffled: in a folder they come class by class, and batches of one class vary too little.
+    """
     fresh = model.copy()
     where = find_device(running)
-    loader = evaluation_batches(model, rows, running)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    loader = evaluation_batches(model, rows.rows(order), running)
     update_bn(track(loader, "batch norm", total=len(loader)), fresh.module.to(where), device=where)
     fresh.module.train(model.module.training)
     return fresh

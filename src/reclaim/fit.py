@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -98,7 +99,6 @@ def fit(
     keep_absent = _keeper(model, data)
 
     with torch.random.fork_rng(), _only_trained(model.module, trained):
-        torch.manual_seed(budget.seed)
         net, optimizer = accelerator.prepare(model.module, _optimizer(trained, budget))
         run = _Checkpoint(accelerator, budget, len(rows))
         net.train(mode == "train")
@@ -109,6 +109,8 @@ def fit(
             for x, y in track(loader, f"epoch {epoch + 1}/{budget.epochs}", total=steps, done=first):
                 for group in optimizer.param_groups:
                     group["lr"] = budget.learning_rate * (1 + cos(pi * run.step / (steps * budget.epochs))) / 2
+                # dropout depends on seed, step and process alone, so that a resumed run repeats it
+                torch.manual_seed((budget.seed * 1_000_003 + run.step) * share + accelerator.process_index)
                 with accelerator.accumulate(net):
                     value = loss(net, x.to(accelerator.device), y.to(accelerator.device))
                     accelerator.backward(value)
@@ -127,12 +129,16 @@ def fit(
                     "probably too large for this network."
                 )
             run.log({"epoch": epoch + 1, "loss": mean, "step": run.step})
-    accelerator.unwrap_model(net, keep_fp32_wrapper=False)
+    if (
+        budget.precision != "no"
+    ):  # leave an ordinary network: mixed precision put a forward of its own before the class's
+        vars(accelerator.unwrap_model(net, keep_fp32_wrapper=False)).pop("forward", None)
     model.module.eval()
     return model
 
 
 def _accelerator(budget: Budget) -> Accelerator:
+    AcceleratorState._reset_state()  # each fit may choose its own precision
     return Accelerator(
         cpu=budget.device == "cpu",
         mixed_precision=budget.precision,

@@ -95,7 +95,8 @@ def repair(
         mix: the weight of the fine-tuned model, or "auto".
         select: a selector of `reclaim list selectors`.
         numbers: keyword arguments of the selector.
-        extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data; the first split is read.
+        extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data. One split of each is read: the
+            only one, or "val", "test", "train", the first there is.
         held_out: the share of rows that choose, where the data have no two splits to keep apart.
         seed: of the division.
 
@@ -105,7 +106,7 @@ def repair(
     """
     check_groups(data.seen)
     after = after.bind(data.classes)
-    before = before.bind(after.classes).reordered(after.classes)
+    before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
     apart = mix == "auto" and len(chooses) >= ENOUGH_TO_DIVIDE
     for_mix, for_offset = _halves(chooses, seed) if apart else (chooses, chooses)
@@ -132,7 +133,7 @@ def repair(
             seen=answers,
             before=ask(before, "offset"),
             reference=ask(after, "offset") if weight != 1 else None,
-            **{name: _first_split(mixed, more, running) for name, more in (extra or {}).items()},
+            **{name: _answers_to(mixed, more, running) for name, more in (extra or {}).items()},
         )
         return mixed, LogitOffset.select(evidence, select, numbers), answers
 
@@ -252,8 +253,9 @@ def _right(rows: Snapshot) -> Tensor:
     return margins(rows.logits, rows.labels, rows.seen).right
 
 
-def _first_split(model: Classifier, data: Data, running: Running) -> Snapshot:
-    return predict(model, data, next(iter(data.splits)), features=False, running=running)
+def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:
+    split = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
+    return predict(model, data, split, features=False, running=running)
 
 
 def _folded(

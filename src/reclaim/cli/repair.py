@@ -1,5 +1,6 @@
 """``reclaim repair``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from reclaim.errors import BadInput
 from reclaim.running import Running
 
 if TYPE_CHECKING:
+    from reclaim.data import Data
     from reclaim.repair import Repair
 
 __all__ = ["command", "write"]
@@ -73,7 +75,7 @@ def repair(
     if bool(rows.seen.all()):  # the data have no absent class: take those that only the model knows
         rows = rows.over(end.bind(rows.classes).classes)
     more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
-    extra = {name: _like(open_data(path, None), rows) for name, path in more.items() if path is not None}
+    extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items() if path is not None}
     result = run(start, end, rows, mix=mix, select=select, numbers=given, extra=extra, held_out=held_out, seed=seed,
                  running=running)  # fmt: skip
     with atomic_directory(out, force=force) as folder:
@@ -133,7 +135,11 @@ def _print(result: "Repair", out: Path) -> None:
     console.print(f"the repaired model and the report: {out}")
 
 
-def _like(data: Any, rows: Any) -> Any:
-    """More data over the same classes, with the same ones seen."""
-    same = data if data.classes == rows.classes else data.over(rows.classes)
-    return same.with_seen(tuple(name for name, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
+def _like(data: "Data", rows: "Data", kind: str) -> "Data":
+    """More data over the same classes, with the same ones seen. Of unlabelled data, no label or folder name counts."""
+    if kind == "unlabelled":
+        nameless = {
+            name: replace(split, labels=split.labels.new_zeros(len(split))) for name, split in data.splits.items()
+        }
+        return replace(rows, splits=nameless, source=data.source)
+    return replace(data.over(rows.classes), seen=rows.seen)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reclaim.errors import BadInput
 from reclaim.selectors import Evidence, Selection
 from reclaim.selectors.average_logit_gap import average_logit_gap
 from reclaim.selectors.gap_matching import gap_matching
 from reclaim.selectors.labelled import labelled
 from reclaim.selectors.rate_matching import rate_matching
-from reclaim.selectors.retention_budget import retention_budget
+from reclaim.selectors.retention_budget import retention_budget, rows_needed
 
 __all__ = ["auto"]
 
@@ -32,13 +31,13 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
     """
     if evidence.labelled is not None:
         return _named("labelled", labelled(evidence))
-    evidence.need("seen", by="auto")
-    try:
-        certified = retention_budget(evidence, budget=budget, confidence=confidence)
-    except BadInput as too_few:
+    rows = evidence.need("seen", by="auto")
+    if len(rows) < (needed := rows_needed(evidence, budget, confidence)):
+        few = f"because {len(rows)} held-out rows cannot certify a budget and {needed} are needed"
         if evidence.before is not None:
-            return _named(f"gap-matching, because {_first_line(too_few)}", gap_matching(evidence))
-        return _named(f"average-logit-gap, because {_first_line(too_few)}", average_logit_gap(evidence))
+            return _named(f"gap-matching, {few}", gap_matching(evidence))
+        return _named(f"average-logit-gap, {few}", average_logit_gap(evidence))
+    certified = retention_budget(evidence, budget=budget, confidence=confidence)
     if evidence.unlabelled is not None:
         wanted = rate_matching(evidence)
         if 0 < wanted.offset < certified.offset:
@@ -51,7 +50,3 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
 
 def _named(how: str, chosen: Selection) -> Selection:
     return replace(chosen, reason=f"{how}: {chosen.reason}")
-
-
-def _first_line(error: BadInput) -> str:
-    return str(error).partition("\n")[0].rstrip(".")

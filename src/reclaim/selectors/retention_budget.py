@@ -12,7 +12,7 @@ from reclaim.errors import BadInput
 from reclaim.metrics.margins import Margins, margins
 from reclaim.selectors import Evidence, Selection
 
-__all__ = ["retention_budget"]
+__all__ = ["retention_budget", "rows_needed"]
 
 
 def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
@@ -34,14 +34,14 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
         offset keeps it, one just beyond the largest margin. With a reference and a confidence, losses and gains are
         bounded apart (Clopper-Pearson, half of the risk each), because their difference is not binomial.
     """
-    if not 0 < budget < 1:
-        raise BadInput(f"the budget is a fraction of seen accuracy between 0 and 1; given: {budget}.")
-    if confidence is not None and not 0 < confidence < 1:
-        raise BadInput(f"the confidence is a probability between 0 and 1; given: {confidence}.")
-    rows = evidence.need("seen", by="retention-budget")
-    reference = evidence.reference
-    risk = None if confidence is None else (1 - confidence) / (1 if reference is None else 2)
-    _check_enough(len(rows), budget, risk)
+    rows, reference = evidence.need("seen", by="retention-budget"), evidence.reference
+    if len(rows) < (needed := rows_needed(evidence, budget, confidence)):
+        raise BadInput(
+            f"{len(rows)} held-out rows of seen classes cannot certify a budget of {budget:g}; {needed} are needed.\n"
+            "  Give more rows, or a larger budget, or choose with own-class-left-out or gap-matching, which promise "
+            "nothing."
+        )
+    risk = _risk(evidence, confidence)
     assert rows.labels is not None
     m = margins(rows.logits, rows.labels, rows.seen)
     was_right = m.right
@@ -88,11 +88,19 @@ def _steps(m: Margins, was_right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return edges, lost, len(can_gain) - torch.searchsorted(can_gain, edges, right=True)
 
 
-def _check_enough(n: int, budget: float, risk: float | None) -> None:
-    needed = ceil(1 / budget - 1 - 1e-9) if risk is None else ceil(log(risk) / log(1 - budget) - 1e-9)
-    if n < needed:
-        raise BadInput(
-            f"{n} held-out rows of seen classes cannot certify a budget of {budget:g}; {needed} are needed.\n"
-            "  Give more rows, or a larger budget, or choose with own-class-left-out or gap-matching, which promise "
-            "nothing."
-        )
+def rows_needed(evidence: Evidence, budget: float, confidence: float | None = None) -> int:
+    """How many held-out rows the certificate needs at least.
+
+    Raises: BadInput for a budget or a confidence outside (0, 1).
+    """
+    if not 0 < budget < 1:
+        raise BadInput(f"the budget is a fraction of seen accuracy between 0 and 1; given: {budget}.")
+    if confidence is not None and not 0 < confidence < 1:
+        raise BadInput(f"the confidence is a probability between 0 and 1; given: {confidence}.")
+    risk = _risk(evidence, confidence)
+    return ceil((1 / budget - 1 if risk is None else log(risk) / log(1 - budget)) - 1e-9)
+
+
+def _risk(evidence: Evidence, confidence: float | None) -> float | None:
+    """The risk of each of the bounds: two with a reference, on losses and on gains, one without."""
+    return None if confidence is None else (1 - confidence) / (1 if evidence.reference is None else 2)

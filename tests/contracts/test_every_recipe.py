@@ -1,0 +1,109 @@
+"""What every recipe must do. A recipe's own test file may say TOY (settings for these tests) and NOTHING (what, with
+zero epochs, spends nothing)."""
+
+import importlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reclaim.budget import Budget
+from reclaim.classifier import Classifier
+from reclaim.data import Data
+from reclaim.metrics.accuracy import accuracy
+from reclaim.plugins import find, names
+from reclaim.predict import predict
+from reclaim.weights import copied
+from tests import toys
+
+EVERY = pytest.mark.parametrize("name", names("recipes"))
+DATA = toys.data()
+BUDGET = Budget(epochs=8, learning_rate=0.05, batch_size=16)
+
+
+def settings(name: str, which: str) -> dict[str, Any]:
+    found: dict[str, Any] = getattr(importlib.import_module(f"tests.recipes.test_{name.replace('-', '_')}"), which, {})
+    return found
+
+
+def run(name: str, model: Classifier, data: Data = DATA, budget: Budget = BUDGET) -> Classifier:
+    tuned: Classifier = find("recipes", name)(model, data, budget, **settings(name, "TOY"))
+    return tuned
+
+
+@EVERY
+def test_the_given_model_stays_bit_for_bit(name: str) -> None:
+    model = toys.classifier()
+    kept = copied(model.weights)
+    tuned = run(name, model)
+    assert toys.same(model.weights, kept) and not toys.same(tuned.weights, kept)
+    tuned.last_layer.weight.data.zero_()
+    assert toys.same(model.weights, kept)
+
+
+@EVERY
+def test_the_architecture_stays(name: str) -> None:
+    model = toys.classifier()
+    tuned = run(name, model)
+    assert list(tuned.weights) == list(model.weights) and str(tuned.module) == str(model.module)
+    assert (tuned.classes, tuned.head, tuned.name) == (model.classes, model.head, model.name)
+    assert all(p.requires_grad and p.grad is None for p in tuned.module.parameters())
+
+
+@EVERY
+def test_spending_nothing_changes_nothing(name: str) -> None:
+    model = toys.classifier()
+    tuned = find("recipes", name)(model, DATA, replace(BUDGET, epochs=0), **settings(name, "NOTHING"))
+    assert toys.same(tuned.weights, model.weights)
+
+
+@EVERY
+def test_the_same_seed_gives_the_same_weights(name: str) -> None:
+    assert toys.same(run(name, toys.classifier()).weights, run(name, toys.classifier()).weights)
+
+
+@EVERY
+def test_it_learns_the_seen_classes(name: str) -> None:
+    def seen(model: Classifier) -> float:
+        rows = predict(model, DATA, "test")
+        found = accuracy(rows.logits, rows.labels, rows.seen).seen_among_seen
+        assert found is not None
+        return found
+
+    start = toys.classifier(2)
+    assert seen(run(name, start)) > seen(start) + 0.1
+
+
+@EVERY
+def test_rows_of_absent_classes_keep_their_pretrained_weights(name: str) -> None:
+    model = toys.classifier()
+    tuned = run(name, model)
+    for key in ("head.weight", "head.bias"):
+        expected = model.weights[key][~toys.SEEN]
+        torch.testing.assert_close(tuned.weights[key][~toys.SEEN], expected, rtol=0, atol=0)
+
+
+@EVERY
+def test_no_example_of_an_absent_class_is_read(name: str) -> None:
+    def guarded(key: str) -> Any:
+        split = DATA.split(key)
+
+        def read(i: int) -> np.ndarray:
+            assert bool(toys.SEEN[split.labels[i]]), "an example of an absent class was read"
+            found: np.ndarray = split.read(i)
+            return found
+
+        return replace(split, read=read)
+
+    run(name, toys.classifier(), replace(DATA, splits={"train": guarded("train"), "val": guarded("val")}))
+
+
+@EVERY
+def test_a_model_with_more_classes_than_the_data_keeps_the_others(name: str) -> None:
+    torch.manual_seed(0)
+    wide = replace(toys.classifier(module=toys.Net(8)), classes=("x", *toys.CLASSES, "y", "z"))
+    tuned = run(name, wide)
+    kept = [0, 2, 5, 6, 7]  # x, bee, elk, y, z
+    assert torch.equal(tuned.weights["head.weight"][kept], wide.weights["head.weight"][kept])
