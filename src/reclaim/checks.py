@@ -13,8 +13,8 @@ from reclaim.errors import BadInput, BadKind, few
 __all__ = ["check_classes", "check_finite", "check_groups", "check_labels", "check_seen"]
 
 
-def check_finite(logits: Tensor) -> None:
-    """Raise if `logits` [N, C] are not real numbers, in one pass without a copy."""
+def check_finite(logits: Tensor, first_row: int = 0) -> None:
+    """Raise if `logits` [N, C] are not real numbers, in one pass without a copy. Rows are counted from `first_row`."""
     if logits.ndim != 2:
         raise BadInput(f"logits must be [rows, classes]; the shape given is {list(logits.shape)}.")
     if not logits.is_floating_point():
@@ -28,7 +28,7 @@ def check_finite(logits: Tensor) -> None:
             row = int(bad[0])
             column = int((~torch.isfinite(rows[row])).nonzero()[0])
             raise BadInput(
-                f"logits hold {rows[row, column].item()} in row {block.start + row}, column {column}.\n"
+                f"logits hold {rows[row, column].item()} in row {first_row + block.start + row}, column {column}.\n"
                 "  Every logit must be a finite number. Was the model trained to divergence, or run in half precision?"
             )
 

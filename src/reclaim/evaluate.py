@@ -8,8 +8,8 @@ from typing import Any
 from reclaim.errors import BadInput
 from reclaim.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
 from reclaim.metrics.confidence import Confidence, confidence
-from reclaim.metrics.margins import Margins, margins
-from reclaim.metrics.tradeoff import area_of, best, curve_of
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import Steps, area_of, best, curve_of, steps_of
 from reclaim.snapshot import Snapshot
 
 __all__ = ["Evaluation", "evaluate"]
@@ -58,7 +58,7 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
     if snapshot.labels is None or not len(snapshot):
         raise BadInput("an evaluation needs labelled rows; this snapshot has none.")
     m = margins(snapshot.logits, snapshot.labels, snapshot.seen)
-    right = accuracy_of(m)
+    right, steps = accuracy_of(m), steps_of(m)
     num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
     counts = {
         "all": len(snapshot),
@@ -71,28 +71,28 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
         name: None if (value := getattr(right, name)) is None else wilson_interval(value, n)
         for name, n in counts.items()
     }
-    intervals["area"] = _area_interval(m)
+    intervals["area"] = _area_interval(steps)
     return Evaluation(
         n=len(snapshot),
         seen_rows=num_seen,
         absent_rows=num_absent,
         accuracy=right,
-        tradeoff=_tradeoff(m),
+        tradeoff=_tradeoff(steps),
         confidence=confidence(snapshot.logits, snapshot.labels),
         intervals=intervals,
     )
 
 
-def _tradeoff(m: Margins) -> Tradeoff:
-    found = area_of(m)
+def _tradeoff(steps: Steps) -> Tradeoff:
+    found = area_of(steps)
     if found is None:
         return Tradeoff(None, None, None)
-    offset, value = best(curve_of(m))
+    offset, value = best(curve_of(steps))
     return Tradeoff(area=found[0], best_offset=offset, best_all=value)
 
 
-def _area_interval(m: Margins) -> Interval:
-    found = area_of(m)
+def _area_interval(steps: Steps) -> Interval:
+    found = area_of(steps)
     if found is None:
         return None
     value, error = found

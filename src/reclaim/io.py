@@ -247,16 +247,17 @@ def snapshot_file(
         yield write
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """Open a snapshot: a safetensors file is memory-mapped, so only the rows that are used are read.
+def load_snapshot(path: Path, *, finite: bool = False) -> Snapshot:
+    """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
+    unless that is known (`finite`), and take no memory of their own.
 
     An ``.npz`` with `logits`, `labels` and `seen` (bool [C], or class indices) is read too.
     """
     _existing(path)
-    return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path)
+    return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, finite)
 
 
-def _from_safetensors(path: Path) -> Snapshot:
+def _from_safetensors(path: Path, finite: bool) -> Snapshot:
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -273,6 +274,7 @@ def _from_safetensors(path: Path) -> Snapshot:
         split=about.get("split", ""),
         model=about.get("model", ""),
         data=about.get("data", ""),
+        finite=finite,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from reclaim.checks import check_finite
 from reclaim.classifier import Classifier, logits_of
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
@@ -62,8 +63,9 @@ def predict(
     if out is not None:
         with snapshot_file(out, about, len(rows), width, dtype=dtype) as write:
             for start, z, f in blocks:
+                check_finite(z, start)
                 write(start, z, rows.labels[start : start + len(z)], f)
-        return load_snapshot(out)
+        return load_snapshot(out, finite=True)
     logits = torch.empty(len(rows), len(data.classes), dtype=dtype)
     kept = None if width is None else torch.empty(len(rows), width, dtype=dtype)
     for start, z, f in blocks:
@@ -92,7 +94,8 @@ def answers(
         start = 0
         loader = evaluation_batches(model, rows, running)
         for x, _ in track(loader, what, total=len(loader)):
-            z = logits_of(module, x.to(where))
+            layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format  # up to twice as fast on a CPU
+            z = logits_of(module, x.to(where, memory_format=layout))
             f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
             yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
             start += len(x)

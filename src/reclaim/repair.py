@@ -115,7 +115,7 @@ def repair(
     def ask(model: Classifier, split: str, features: bool = False) -> Snapshot:
         """Answers on a part of the data."""
         given = predict(model, rows, split, features=features, running=running)
-        return replace(given, split=f"{split} rows")
+        return replace(given, split=f"{split} rows", finite=True)
 
     def mixture(weight: float) -> Classifier:
         """The classifier part of the way, with running statistics of its own where the two differ."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Snapshot:
         classes: C names.
         split: the name of the split the rows come from.
         model, data: what was run on what, for the record.
+        finite: an argument only: whether the logits are known to be finite, so that they need not be read.
     """
 
     logits: Tensor
@@ -39,11 +40,12 @@ class Snapshot:
     split: str = ""
     model: str = ""
     data: str = ""
+    finite: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, finite: bool) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way into a frozen record
         put("logits", as_tensor(self.logits))
-        check_finite(self.logits)
+        check_finite(self.logits[:0] if finite else self.logits)
         rows, columns = self.logits.shape
         put("seen", check_seen(as_tensor(self.seen), columns))
         put("classes", check_classes(self.classes or [str(c) for c in range(columns)], columns))
@@ -65,7 +67,9 @@ class Snapshot:
     def rows(self, which: Tensor) -> Snapshot:
         """The same snapshot with only the rows `which` ([N] bool, or indices)."""
         pick = lambda tensor: None if tensor is None else tensor[which]  # noqa: E731
-        return replace(self, logits=self.logits[which], labels=pick(self.labels), features=pick(self.features))
+        return replace(
+            self, logits=self.logits[which], labels=pick(self.labels), features=pick(self.features), finite=True
+        )
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""
@@ -76,7 +80,7 @@ class Snapshot:
 
     def unlabelled(self) -> Snapshot:
         """The same rows without their labels."""
-        return replace(self, labels=None)
+        return replace(self, labels=None, finite=True)
 
 
 def seen_mask(indices: object, num_classes: int) -> Tensor:

@@ -45,7 +45,7 @@ def refused(reclaim):
         ({"seen": lambda s: np.array([17])}, "indices from 0 to 9"),
         ({"classes": lambda _: np.array(list("abcdefghia"))}, "given more than once: a"),
     ],
-    ids="above below float nan infinite short no-absent no-seen index twice".split(),
+    ids=["above", "below", "float", "nan", "infinite", "short", "no-absent", "no-seen", "index", "twice"],
 )
 def test_arrays_that_do_not_fit(shop: Path, refused, changed, message: str) -> None:
     rows = load_snapshot(Path("after-val.safetensors"))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reclaim.metrics.accuracy import accuracy
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import area, area_of, best, curve
+from reclaim.metrics.tradeoff import area, area_of, best, curve, steps_of
 from tests import toys
 
 
@@ -80,7 +80,7 @@ def test_what_leaves_the_order_leaves_the_area() -> None:
 def test_the_standard_error_is_that_of_resampling() -> None:
     z, y, seen = toys.logits(n=600)
     m = margins(z, y, seen)
-    _, error = area_of(m)
+    _, error = area_of(steps_of(m))
     random = torch.Generator().manual_seed(0)
     groups = [m.is_seen.nonzero().squeeze(1), (~m.is_seen).nonzero().squeeze(1)]
     values = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reclaim.diagnoses import Finding, change
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import best, curve_of
+from reclaim.metrics.tradeoff import best, curve_of, steps_of
 from reclaim.snapshot import Snapshot
 
 __all__ = ["logit_gap"]
@@ -33,7 +33,7 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
             evidence={"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)},
         )
     outvoted = change((then.hit & ~then.right)[absent], (now.hit & ~now.right)[absent])
-    offset, ceiling = best(curve_of(now))
+    offset, ceiling = best(curve_of(steps_of(now)))
     right = float(now.right.double().mean())
     damaged = outvoted.rose()
     if damaged:

@@ -67,12 +67,11 @@ def _bests(logits: Tensor, seen: Tensor, labels: Tensor | None) -> tuple[Tensor,
     buffer = zero.new_empty(0)
     for block in row_blocks(logits):
         rows = logits[block]
-        if labels is not None:
-            column = labels[block, None]
-            own[block] = rows.gather(1, column).squeeze(1)
         for best, mask in zip((best_seen, best_absent), sunk, strict=True):
             group = torch.add(rows, mask, out=buffer.resize_(rows.shape))
             if labels is not None:
-                group.scatter_(1, column, -torch.inf)
+                group.scatter_(1, labels[block, None], -torch.inf)
             torch.amax(group, dim=1, out=best[block])
+        if labels is not None:
+            own[block] = rows.gather(1, labels[block, None]).squeeze(1)
     return best_seen, best_absent, own

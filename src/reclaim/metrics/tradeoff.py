@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array
+from reclaim.arrays import Array, merged, rank, sorted_values
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.margins import Margins, margins
 
-__all__ = ["Criterion", "Curve", "area", "area_of", "best", "curve", "curve_of"]
+__all__ = ["Criterion", "Curve", "Steps", "area", "area_of", "best", "curve", "curve_of", "steps_of"]
 
 Criterion = Literal["overall", "balanced", "harmonic"]
 
@@ -33,6 +33,28 @@ class Curve:
     all: Tensor
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The margins at which a growing offset changes an answer that is right within its group.
+
+    Attributes:
+        lost, won: of the seen rows it loses and of the absent rows it wins, in ascending order.
+        num_seen, num_absent: all rows of either group.
+    """
+
+    lost: Tensor
+    won: Tensor
+    num_seen: int
+    num_absent: int
+
+
+def steps_of(m: Margins) -> Steps:
+    """Sort the margins that matter. Of all that is done here, only this takes longer than linear time."""
+    lost, won = sorted_values(m.margin[m.hit & m.is_seen]), sorted_values(m.margin[m.hit & ~m.is_seen])
+    num_seen = int(m.is_seen.sum())
+    return Steps(lost, won, num_seen, len(m.is_seen) - num_seen)
+
+
 def curve(logits: Array, labels: Array, seen: Array) -> Curve:
     """The trade-off curve of [N, C] logits in O(N C + N log N).
 
@@ -43,25 +65,24 @@ def curve(logits: Array, labels: Array, seen: Array) -> Curve:
         Analysis of Generalized Zero-Shot Learning", ECCV 2016 (the seen-unseen curve).
     Differs: one sort instead of one evaluation of all logits per breakpoint; the same points.
     """
-    return curve_of(margins(*checked(logits, labels, seen)))
+    return curve_of(steps_of(margins(*checked(logits, labels, seen))))
 
 
-def curve_of(m: Margins) -> Curve:
-    """The curve that the margins of some rows imply."""
-    lost, won = _sorted_margins(m)
-    breaks = torch.unique(torch.cat([lost, won]))  # sorted; equal margins step together
+def curve_of(steps: Steps) -> Curve:
+    """The curve that the steps make."""
+    lost, won = steps.lost, steps.won
+    breaks = merged(lost, won).unique_consecutive()  # equal margins step together
+    kept = torch.cat([breaks.new_full((1,), len(lost)), len(lost) - rank(lost, breaks, right=True).double()])
+    gained = torch.cat([breaks.new_zeros(1), rank(won, breaks, right=True).double()])
     if len(breaks):
         offsets = torch.cat([breaks[:1] - 1, (breaks[1:] + breaks[:-1]) / 2, breaks[-1:] + 1])
     else:
-        offsets = torch.zeros(1, dtype=torch.float64, device=m.margin.device)
-    kept = len(lost) - torch.searchsorted(lost, offsets)
-    gained = torch.searchsorted(won, offsets)
-    num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
+        offsets = torch.zeros_like(kept)
     return Curve(
         offsets=offsets,
-        seen=kept.double() / num_seen if num_seen else torch.full_like(offsets, torch.nan),
-        absent=gained.double() / num_absent if num_absent else torch.full_like(offsets, torch.nan),
-        all=(kept + gained).double() / max(1, num_seen + num_absent),
+        seen=kept / (steps.num_seen or torch.nan),
+        absent=gained / (steps.num_absent or torch.nan),
+        all=(kept + gained) / max(1, steps.num_seen + steps.num_absent),
     )
 
 
@@ -90,31 +111,27 @@ def area(logits: Array, labels: Array, seen: Array) -> float | None:
 
     Source: Chao et al., ECCV 2016 (AUSUC).
     """
-    found = area_of(margins(*checked(logits, labels, seen)))
+    found = area_of(steps_of(margins(*checked(logits, labels, seen))))
     return found and found[0]
 
 
-def area_of(m: Margins) -> tuple[float, float] | None:
-    """The area and its standard error, from margins.
+def area_of(steps: Steps) -> tuple[float, float] | None:
+    """The area and its standard error.
 
     The area is a two-sample U-statistic, so its variance follows from each row's share of winning pairs.
 
     Source: DeLong et al., "Comparing the areas under two or more correlated ROC curves", Biometrics 1988.
     """
-    num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
-    if not num_seen or not num_absent:
+    lost, won = steps.lost, steps.won
+    if not steps.num_seen or not steps.num_absent:
         return None
-    lost, won = _sorted_margins(m)
-    above = torch.searchsorted(won, lost) + torch.searchsorted(won, lost, right=True)  # per seen row, absent ones below
-    below = 2 * len(lost) - torch.searchsorted(lost, won) - torch.searchsorted(lost, won, right=True)
-    value = float(above.sum()) / 2 / num_seen / num_absent
-    variance = _variance(above, 2 * num_absent, num_seen) + _variance(below, 2 * num_seen, num_absent)
+    below = rank(won, lost) + rank(won, lost, right=True)  # per seen row, twice the absent rows with a smaller margin
+    above = 2 * len(lost) - rank(lost, won) - rank(lost, won, right=True)  # per absent row, the seen ones with a larger
+    value = float(below.sum()) / 2 / steps.num_seen / steps.num_absent
+    variance = _variance(below, 2 * steps.num_absent, steps.num_seen) + _variance(
+        above, 2 * steps.num_seen, steps.num_absent
+    )
     return value, variance**0.5
-
-
-def _sorted_margins(m: Margins) -> tuple[Tensor, Tensor]:
-    """Sorted margins of the rows an offset can lose (seen) and win (absent)."""
-    return m.margin[m.hit & m.is_seen].sort().values, m.margin[m.hit & ~m.is_seen].sort().values
 
 
 def _variance(counts: Tensor, scale: int, n: int) -> float:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader
 from reclaim.diagnoses import Finding
 from reclaim.evaluate import Evaluation, evaluate
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Curve, curve_of
+from reclaim.metrics.tradeoff import Curve, curve_of, steps_of
 from reclaim.report.charts import Line, line_chart, tradeoff_chart
 from reclaim.snapshot import Snapshot
 
@@ -62,7 +62,7 @@ def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation])
     for name, s in snapshots.items():
         seen, absent = rows[name].accuracy.seen, rows[name].accuracy.absent
         if seen is not None and absent is not None and s.labels is not None:
-            curves[name] = (curve_of(margins(s.logits, s.labels, s.seen)), seen, absent)
+            curves[name] = (curve_of(steps_of(margins(s.logits, s.labels, s.seen))), seen, absent)
     return tradeoff_chart(curves) if curves else ""
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Criterion, best, curve_of
+from reclaim.metrics.tradeoff import Criterion, best, curve_of, steps_of
 from reclaim.selectors import Evidence, Selection
 from reclaim.snapshot import Snapshot
 
@@ -45,4 +45,4 @@ def best_on(rows: Snapshot, criterion: Criterion) -> tuple[float, float]:
                 "nothing balances the two groups.\n  Choose with a selector that needs held-out seen rows only, "
                 "such as retention-budget."
             )
-    return best(curve_of(m), criterion)
+    return best(curve_of(steps_of(m)), criterion)

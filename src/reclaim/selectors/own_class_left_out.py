@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-
+from reclaim.arrays import sorted_values
 from reclaim.errors import BadInput
-from reclaim.metrics.margins import Margins, margins
-from reclaim.metrics.tradeoff import best, curve_of
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import Steps, best, curve_of
 from reclaim.selectors import Evidence, Selection
 
 __all__ = ["own_class_left_out"]
@@ -27,15 +26,10 @@ def own_class_left_out(evidence: Evidence) -> Selection:
     if int(rows.seen.sum()) < 2:
         raise BadInput("leaving each row's own class out needs two seen classes; only one is seen.")
     m = margins(rows.logits, rows.labels, rows.seen)
-    always, never = torch.ones_like(m.hit), torch.zeros_like(m.is_seen)
-    both = Margins(  # the real rows as seen ones, their deleted twins as absent ones
-        margin=torch.cat([m.margin, m.left_out]),
-        left_out=torch.cat([m.left_out, m.left_out]),
-        hit=torch.cat([m.hit, always]),
-        right=torch.cat([m.right, always]),
-        is_seen=torch.cat([m.is_seen, never]),
+    twins = Steps(  # the real rows are seen ones, their twins without the own class are absent ones, all to be won
+        lost=sorted_values(m.margin[m.hit]), won=sorted_values(m.left_out), num_seen=len(rows), num_absent=len(rows)
     )
-    offset, share = best(curve_of(both), "balanced")
+    offset, share = best(curve_of(twins), "balanced")
     return Selection(
         offset=offset,
         reason=f"it keeps rows right, and sends rows without their own class to absent ones, {share:.1%} of the time",
