@@ -26,10 +26,10 @@ from reclaim.classifier import Classifier
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
 from reclaim.io import put_in_place, read_json, write_json
-from reclaim.loader import Examples, collate
+from reclaim.loader import Examples, collate, placed
 from reclaim.progress import track
 
-__all__ = ["Loss", "fit", "resuming"]
+__all__ = ["Loss", "classification", "fit", "resuming"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -112,7 +112,7 @@ def fit(
                 # dropout depends on seed, step and process alone, so that a resumed run repeats it
                 torch.manual_seed((budget.seed * 1_000_003 + run.step) * share + accelerator.process_index)
                 with accelerator.accumulate(net):
-                    value = loss(net, x.to(accelerator.device), y.to(accelerator.device))
+                    value = loss(net, placed(x, accelerator.device), y.to(accelerator.device))
                     accelerator.backward(value)
                     optimizer.step()
                     optimizer.zero_grad()

@@ -13,7 +13,7 @@ from reclaim.data import Split
 from reclaim.errors import BadInput
 from reclaim.preprocess import Augment, Preprocess
 
-__all__ = ["Examples", "batches"]
+__all__ = ["Examples", "batches", "collate", "placed"]
 
 
 class Examples(Dataset[tuple[Tensor, Tensor]]):
@@ -41,6 +41,11 @@ def batches(
     Raises: BadInput when an example cannot be read, or the examples of a batch differ in shape.
     """
     return DataLoader(Examples(split, preprocess), batch_size=batch_size, num_workers=workers, collate_fn=collate)
+
+
+def placed(x: Tensor, device: torch.device) -> Tensor:
+    """Inputs [B, …] on the device, images with their channels last, which is up to twice as fast."""
+    return x.to(device, memory_format=torch.channels_last if x.ndim == 4 else torch.contiguous_format)
 
 
 def collate(examples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from reclaim.classifier import Classifier, logits_of
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
 from reclaim.io import load_snapshot, snapshot_file
-from reclaim.loader import batches
+from reclaim.loader import batches, placed
 from reclaim.progress import track
 from reclaim.running import Running
 from reclaim.snapshot import Snapshot
@@ -94,8 +94,7 @@ def answers(
         start = 0
         loader = evaluation_batches(model, rows, running)
         for x, _ in track(loader, what, total=len(loader)):
-            layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format  # up to twice as fast on a CPU
-            z = logits_of(module, x.to(where, memory_format=layout))
+            z = logits_of(module, placed(x, where))
             f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
             yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
             start += len(x)

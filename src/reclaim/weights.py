@@ -45,6 +45,7 @@ def mix(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], weight: fl
     }
 
 
+@torch.no_grad()
 def distance(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor]) -> float:
     """Euclidean distance over all floating-point entries."""
     check_same(theta_0, theta_1)

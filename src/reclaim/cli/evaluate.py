@@ -37,7 +37,7 @@ def command(
 
     def table() -> None:
         accuracy_table({snapshot.stem: found})
-        console = Console()
+        console = Console(soft_wrap=True, highlight=False)
         if found.tradeoff.best_offset is not None:
             console.print(
                 f"ceiling on these rows: {100 * (found.tradeoff.best_all or 0):.1f} % over all classes, "

@@ -18,11 +18,11 @@ def percent(value: float | None) -> str:
 
 
 def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
-    """One line per model."""
+    """One line per model; the area is that under the trade-off curve."""
     page = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
     page.add_column("accuracy, %")
-    for column in (*COLUMNS, "trade-off area"):
-        page.add_column(column.replace("_", " "), justify="right")
+    for column in (*COLUMNS, "area"):
+        page.add_column(column.replace("_", " "), justify="right", no_wrap=True)
     for name, row in rows.items():
         area = "–" if row.tradeoff.area is None else f"{row.tradeoff.area:.3f}"
         page.add_row(name, *(percent(getattr(row.accuracy, column)) for column in COLUMNS), area)

@@ -38,7 +38,8 @@ def _command(name: str) -> Any:
 
         Args:
             model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-            data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used.
+            data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used, or
+                its only one.
             out: the model directory to write.
             seen: train on these classes only: a file with one per line, or names joined by commas.
             skip_bad: leave out examples that cannot be read, and list them.
@@ -55,6 +56,8 @@ def _command(name: str) -> Any:
         partial = out.with_name(f"{out.name}.partial")
         start = open_model(model, inputs)
         rows = open_data(data, seen, skip_bad=skip_bad)
+        if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
+            rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
         start = start.bind(rows.classes)
         _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
         with resuming(partial / "state"):

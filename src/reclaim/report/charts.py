@@ -12,7 +12,7 @@ from reclaim.metrics.tradeoff import Curve
 
 __all__ = ["Line", "line_chart", "tradeoff_chart"]
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 400, 64, 16, 16, 52
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 640, 400, 64, 16, 28, 52
 MOST_POINTS = 400  # per line; more cannot be told apart at this size
 
 

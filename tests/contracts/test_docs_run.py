@@ -1,0 +1,75 @@
+"""What the documentation shows runs as it stands there."""
+
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+import reclaim
+from reclaim.cli.main import COMMANDS
+from tests import toys
+
+ROOT = Path(reclaim.__file__).parent.parent.parent
+README = ROOT / "README.md"
+
+
+def blocks(path: Path, language: str = "python") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@contextmanager
+def module(name: str, code: str) -> Iterator[types.ModuleType]:
+    """The code as an importable module, for a while."""
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    try:
+        exec(compile(code, name, "exec"), made.__dict__)
+        yield made
+    finally:
+        del sys.modules[name]
+
+
+def run_tests(code: str) -> int:
+    with module("shown_test", code) as made:
+        tests = [value for name, value in vars(made).items() if name.startswith("test_")]
+        for test in tests:
+            test()
+    return len(tests)
+
+
+def test_the_readme_runs() -> None:
+    (code,) = blocks(README)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "seen accuracy falls by at most 0.05 in expectation" in done.stdout
+
+
+def test_the_readme_names_every_command() -> None:
+    assert set(re.findall(r"^\| `reclaim (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE)) == set(COMMANDS)
+
+
+def test_the_example_recipe_passes_its_own_tests() -> None:
+    recipe, tests = blocks(ROOT / "docs" / "adding-a-recipe.md")
+    with module("reclaim.recipes.l2_sp", recipe):
+        assert run_tests(tests) == 2
+
+
+def test_the_example_calibrator_passes_its_own_tests() -> None:
+    calibrator, tests = blocks(ROOT / "docs" / "adding-a-calibrator.md")
+    with module("reclaim.calibrators.temperature", calibrator) as made:
+        assert run_tests(tests) == 1
+        z, _, _ = toys.logits()
+        assert torch.equal(made.Temperature(2.0, 7)(z), z / 2)
+        affine = made.Temperature(2.0, 7).affine()
+        torch.testing.assert_close(z * affine.scale + affine.shift, z / 2)
+
+
+@pytest.mark.parametrize("path", sorted([README, *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (path.parent / target).exists(), target
