@@ -10,9 +10,10 @@ import torch
 
 from reclaim.budget import Budget
 from reclaim.errors import BadInput
-from reclaim.fit import fit, resuming
+from reclaim.fit import fit
 from reclaim.metrics.accuracy import accuracy
 from reclaim.predict import predict
+from reclaim.resume import resuming
 from reclaim.weights import copied
 from tests import toys
 
@@ -113,7 +114,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("stop", [3, 7, 10, 27])
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
-    monkeypatch.setattr("reclaim.fit.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("reclaim.resume.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     whole = fit(toys.classifier(), DATA, replace(BUDGET, optimizer="adamw")).weights
     steps: list[int] = []
 

@@ -11,10 +11,12 @@ from reclaim.classifier import Classifier
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
 from reclaim.evaluate import evaluate
+from reclaim.holdout import divide
 from reclaim.merges.interpolation import interpolation
+from reclaim.mixing import smallest_within_one_error
 from reclaim.predict import predict
 from reclaim.recipes.fine_tune import fine_tune
-from reclaim.repair import divide, repair, smallest_within_one_error, story
+from reclaim.repair import repair, story
 from reclaim.weights import copied
 from tests import toys
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.calibrators import Affine, Calibrator
+from reclaim.checkpoint import Container
 from reclaim.checks import check_classes
 from reclaim.errors import BadInput, few
-from reclaim.io import Container
 from reclaim.preprocess import Preprocess
 from reclaim.weights import Weights
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict
-from itertools import count
 from math import cos, isfinite, pi
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -25,31 +18,13 @@ from reclaim.budget import Budget
 from reclaim.classifier import Classifier
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
-from reclaim.io import put_in_place, read_json, write_json
 from reclaim.loader import Examples, collate, placed
 from reclaim.progress import track
+from reclaim.resume import Progress
 
-__all__ = ["Loss", "classification", "fit", "resuming"]
+__all__ = ["Loss", "classification", "fit"]
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-
-SECONDS_BETWEEN_CHECKPOINTS = 120.0
-
-_folders: ContextVar[Iterator[Path] | None] = ContextVar("folders", default=None)
-
-
-@contextmanager
-def resuming(folder: Path) -> Iterator[None]:
-    """Let the fits inside save their state in `folder`, and resume from it.
-
-    A recipe that is repeated inside the same folder, with the same arguments, goes on where it was stopped and ends
-    with the same weights. Each fit of the recipe has a folder of its own, numbered in order.
-    """
-    token = _folders.set(folder / f"fit-{number}" for number in count(1))
-    try:
-        yield
-    finally:
-        _folders.reset(token)
 
 
 def classification(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -100,7 +75,7 @@ def fit(
 
     with torch.random.fork_rng(), _only_trained(model.module, trained):
         net, optimizer = accelerator.prepare(model.module, _optimizer(trained, budget))
-        run = _Checkpoint(accelerator, budget, len(rows))
+        run = Progress(accelerator, budget, len(rows))
         net.train(mode == "train")
         while run.step < steps * budget.epochs:
             epoch, first = divmod(run.step, steps)
@@ -129,9 +104,7 @@ def fit(
                     "probably too large for this network."
                 )
             run.log({"epoch": epoch + 1, "loss": mean, "step": run.step})
-    if (
-        budget.precision != "no"
-    ):  # leave an ordinary network: mixed precision put a forward of its own before the class's
+    if budget.precision != "no":  # an ordinary network again: mixed precision put its forward before the class's
         vars(accelerator.unwrap_model(net, keep_fp32_wrapper=False)).pop("forward", None)
     model.module.eval()
     return model
@@ -196,63 +169,3 @@ def _only_trained(module: nn.Module, trained: list[nn.Parameter]) -> Iterator[No
     finally:
         for parameter, flag in before:
             parameter.requires_grad_(flag).grad = None
-
-
-class _Checkpoint:
-    """Where a run stands; inside `resuming`, also where it resumes from: the last of the folders ``step-N``."""
-
-    def __init__(self, accelerator: Accelerator, budget: Budget, rows: int) -> None:
-        folders = _folders.get()
-        self.folder = next(folders) if folders else None
-        self.accelerator, self.step, self.saved = accelerator, 0, time.monotonic()
-        self.run = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
-        self.run["rows"] = rows
-        if last := self._last():
-            found = read_json(last / "run.json")
-            if found["run"] != self.run:
-                other = [f"{key} was {found['run'].get(key)}, is {value}" for key, value in self.run.items()
-                         if found["run"].get(key) != value]  # fmt: skip
-                raise BadInput(
-                    f"{self.folder} holds the state of another run ({'; '.join(other)}).\n"
-                    "  Repeat its command to resume it, or remove the folder to start anew."
-                )
-            accelerator.load_state(str(last))
-            self.step = found["step"]
-
-    def advance(self) -> None:
-        """Count a step, and save the state now and then."""
-        self.step += 1
-        if self.folder is not None and time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
-            self.save()
-
-    def log(self, line: dict[str, Any]) -> None:
-        """Note the end of an epoch, and save the state."""
-        if self.folder is not None:
-            self.save()
-            if self.accelerator.is_main_process:
-                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-
-    def save(self) -> None:
-        """Write everything beside the last state, give it its name, and only then remove the last."""
-        assert self.folder is not None
-        main, wait = self.accelerator.is_main_process, self.accelerator.wait_for_everyone
-        last, writing = self._last(), self.folder / "writing"
-        if main:
-            shutil.rmtree(writing, ignore_errors=True)
-            writing.mkdir(parents=True)
-        wait()
-        self.accelerator.save_state(str(writing))
-        wait()
-        if main:
-            write_json(writing / "run.json", {"run": self.run, "step": self.step})
-            put_in_place(writing, self.folder / f"step-{self.step}")
-            if last is not None and last.name != f"step-{self.step}":
-                shutil.rmtree(last, ignore_errors=True)
-        wait()
-        self.saved = time.monotonic()
-
-    def _last(self) -> Path | None:
-        """The folder of the last state, if there is one."""
-        steps = self.folder.glob("step-*") if self.folder is not None else ()
-        return max(steps, key=lambda path: int(path.name.removeprefix("step-")), default=None)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.io import Container, load_snapshot, load_weights, save_weights
+from reclaim.checkpoint import Container, load_weights, save_weights
+from reclaim.io import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, snapshot_npz
 
 REPAIR = ("repair", "--before", "before", "--after", "after", "--data", "target", "--out", "out")

@@ -12,9 +12,9 @@ LAYERS = [
     {"errors", "arrays", "checks", "plugins", "running", "budget", "snapshot", "weights"},
     {"metrics"},
     {"calibrators", "selectors", "merges", "diagnoses"},
-    {"io", "optional", "progress", "images", "preprocess", "networks", "classifier", "models", "data", "loader",
-     "predict", "batch_norm", "fit", "evaluate"},
-    {"recipes", "repair"},
+    {"atomic", "checkpoint", "io", "optional", "progress", "images", "preprocess", "networks", "classifier", "models",
+     "data", "holdout", "loader", "predict", "batch_norm", "resume", "fit", "evaluate"},
+    {"recipes", "mixing", "folding", "repair"},
     {"demo", "report"},
     {"cli", "__main__"},
 ]  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from reclaim.checkpoint import Container, save_weights
 from reclaim.errors import BadInput
-from reclaim.io import Container, save_weights
 from reclaim.models import load, save
 from reclaim.preprocess import Preprocess
 from tests import toys

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.checkpoint import Container, load_weights, save_weights
 from reclaim.classifier import find_head, fold
 from reclaim.errors import BadInput
-from reclaim.io import Container, load_weights, save_weights
 from reclaim.models import load
 from reclaim.models.torchvision import _preset, imagenet_ids
 from reclaim.optional import require

@@ -31,7 +31,8 @@ def command(
         model: the model to fold it into.
         force: replace what exists.
     """
-    from reclaim.io import check_free, load_calibrator, load_snapshot, save_snapshot, write_json
+    from reclaim.atomic import check_free, write_json
+    from reclaim.io import load_calibrator, load_snapshot, save_snapshot
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
@@ -49,8 +50,8 @@ def command(
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
     import torch
 
+    from reclaim.atomic import atomic_directory, write_json
     from reclaim.classifier import ends_with_head, fold
-    from reclaim.io import atomic_directory, write_json
     from reclaim.models import save
 
     size = model.preprocess.crop

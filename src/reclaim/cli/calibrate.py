@@ -5,7 +5,8 @@ from typing import Any
 
 from cyclopts import App
 
-from reclaim.cli.flags import Output, given_numbers, selector_numbers, with_numbers
+from reclaim.cli.flags import Output
+from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 
 command = App(name="calibrate", help="Fit a calibrator on a snapshot.")
 
@@ -41,8 +42,9 @@ def logit_offset(
     """
     from rich.console import Console
 
+    from reclaim.atomic import check_free, write_json
     from reclaim.calibrators.logit_offset import LogitOffset
-    from reclaim.io import calibrator_record, check_free, load_snapshot, write_json
+    from reclaim.io import calibrator_record, load_snapshot
     from reclaim.selectors import Evidence
 
     given = given_numbers(select, numbers)

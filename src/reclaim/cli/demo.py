@@ -22,10 +22,10 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
         force: replace a directory that exists.
     """
+    from reclaim.atomic import atomic_directory, check_free, write_json
     from reclaim.cli.repair import write
     from reclaim.demo import demo
     from reclaim.evaluate import evaluate
-    from reclaim.io import atomic_directory, check_free, write_json
     from reclaim.models import save
     from reclaim.progress import track
 

@@ -8,22 +8,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from inspect import Parameter as Argument
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from reclaim.errors import BadInput
-from reclaim.plugins import describe, names
 from reclaim.progress import silence
 
 if TYPE_CHECKING:
     from reclaim.classifier import Classifier
     from reclaim.data import Data
 
-__all__ = ["Inputs", "Output", "open_data", "open_model", "own_numbers", "selector_numbers", "with_numbers"]
+__all__ = ["Inputs", "Output", "open_data", "open_model"]
 
 
 @Parameter(name="*")
@@ -139,53 +136,3 @@ def _lines(path: Path) -> list[str]:
         except (json.JSONDecodeError, TypeError) as error:
             raise BadInput(f"{path} is no JSON list of names: {error}.") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-# --- flags that a method's own file declares ------------------------------------------------------------------------
-
-
-def own_numbers(family: str, name: str) -> dict[str, Argument]:
-    """A method's own keyword arguments as flags with their help."""
-    method = describe(family, name)
-    return {key: _flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
-
-
-def selector_numbers() -> dict[str, Argument]:
-    """The flags of all selectors together. None stands for the selector's own default."""
-    flags: dict[str, Argument] = {}
-    for name in names("selectors"):
-        method = describe("selectors", name)
-        for key, argument in method.numbers.items():
-            text = method.help.get(key, "")
-            text += f" Default: {argument.default}." if argument.default is not None else ""
-            optional = argument.replace(default=None, annotation=argument.annotation | None)
-            flags.setdefault(key, _flag(optional, f"({name}) {text}"))
-    return flags
-
-
-def given_numbers(selector: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    """The flags that were given, all of which the selector must have."""
-    given = {key: value for key, value in numbers.items() if value is not None}
-    takes = describe("selectors", selector).numbers
-    if extra := [f"--{key.replace('_', '-')}" for key in given if key not in takes]:
-        own = ", ".join(f"--{key.replace('_', '-')}" for key in takes) or "none"
-        raise BadInput(f"the selector {selector!r} does not take {', '.join(extra)}; its flags: {own}.")
-    return given
-
-
-def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) -> Callable[..., None]:
-    """`function`, whose ``**numbers`` become flags of their own."""
-
-    def command(*args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
-
-    own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
-    command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
-    command.__doc__, command.__name__ = function.__doc__, function.__name__
-    return command
-
-
-def _flag(argument: Argument, text: str) -> Argument:
-    """A flag with help; a switch can also be switched off."""
-    negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
-    return argument.replace(annotation=Annotated[argument.annotation, Parameter(help=text, negative=negative)])

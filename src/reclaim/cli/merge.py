@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reclaim.cli.flags import Inputs, Output, open_data, open_model, own_numbers, with_numbers
+from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.method_flags import own_numbers, with_numbers
 from reclaim.plugins import describe, find, names
 from reclaim.running import Running
 
@@ -40,8 +41,8 @@ def _command(name: str) -> Any:
         """
         from rich.console import Console
 
+        from reclaim.atomic import atomic_directory, check_free, write_json
         from reclaim.batch_norm import measure_again, statistics_differ
-        from reclaim.io import atomic_directory, check_free, write_json
         from reclaim.models import save
 
         check_free(out, force=force)

@@ -42,7 +42,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.io import check_free, write_json
+    from reclaim.atomic import check_free, write_json
     from reclaim.predict import predict
 
     check_free(out, force=force)

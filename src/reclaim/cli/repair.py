@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, given_numbers, open_data, open_model, selector_numbers, with_numbers
+from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 from reclaim.errors import BadInput
 from reclaim.running import Running
 
@@ -60,7 +61,7 @@ def repair(
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists.
     """
-    from reclaim.io import atomic_directory, check_free
+    from reclaim.atomic import atomic_directory, check_free
     from reclaim.repair import repair as run
 
     check_free(out, force=force)
@@ -90,9 +91,10 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
     from dataclasses import asdict
 
+    from reclaim.atomic import write_json
     from reclaim.diagnoses import diagnose
     from reclaim.evaluate import evaluate
-    from reclaim.io import calibrator_record, save_calibrator, write_json
+    from reclaim.io import calibrator_record, save_calibrator
     from reclaim.models import save
     from reclaim.repair import story
     from reclaim.report.html import render

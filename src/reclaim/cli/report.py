@@ -32,8 +32,9 @@ def command(
     from rich.console import Console
 
     from reclaim.arrays import as_tensor
+    from reclaim.atomic import atomic_file, check_free, write_json
     from reclaim.diagnoses import diagnose
-    from reclaim.io import atomic_file, check_free, load_calibrator, write_json
+    from reclaim.io import load_calibrator
     from reclaim.report.html import render
 
     check_free(out, force=force)

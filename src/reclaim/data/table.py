@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from reclaim.arrays import as_tensor
+from reclaim.atomic import load_npz
 from reclaim.checks import check_classes, check_labels
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput, few
 from reclaim.images import decode
-from reclaim.io import load_npz
 from reclaim.optional import require
 
 __all__ = ["table"]

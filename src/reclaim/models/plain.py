@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import nn
 
+from reclaim.checkpoint import load_weights
 from reclaim.classifier import Classifier, find_head, first_channels
 from reclaim.errors import BadInput
-from reclaim.io import load_weights
 from reclaim.models import fitted, head_size
 from reclaim.preprocess import Preprocess
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from reclaim.checkpoint import Container, load_weights
 from reclaim.classifier import Classifier, find_head
 from reclaim.errors import unknown
-from reclaim.io import Container, load_weights
 from reclaim.models import fitted, head_size
 from reclaim.optional import require
 from reclaim.preprocess import Preprocess

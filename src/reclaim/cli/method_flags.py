@@ -1,0 +1,60 @@
+"""Flags that a method's own file declares: its keyword arguments, with their types, defaults and help."""
+
+from collections.abc import Callable
+from inspect import Parameter as Argument
+from inspect import signature
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from reclaim.errors import BadInput
+from reclaim.plugins import describe, names
+
+__all__ = ["given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
+
+
+def own_numbers(family: str, name: str) -> dict[str, Argument]:
+    """A method's own keyword arguments as flags with their help."""
+    method = describe(family, name)
+    return {key: _flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
+
+
+def selector_numbers() -> dict[str, Argument]:
+    """The flags of all selectors together. None stands for the selector's own default."""
+    flags: dict[str, Argument] = {}
+    for name in names("selectors"):
+        method = describe("selectors", name)
+        for key, argument in method.numbers.items():
+            text = method.help.get(key, "")
+            text += f" Default: {argument.default}." if argument.default is not None else ""
+            optional = argument.replace(default=None, annotation=argument.annotation | None)
+            flags.setdefault(key, _flag(optional, f"({name}) {text}"))
+    return flags
+
+
+def given_numbers(selector: str, numbers: dict[str, Any]) -> dict[str, Any]:
+    """The flags that were given, all of which the selector must have."""
+    given = {key: value for key, value in numbers.items() if value is not None}
+    takes = describe("selectors", selector).numbers
+    if extra := [f"--{key.replace('_', '-')}" for key in given if key not in takes]:
+        own = ", ".join(f"--{key.replace('_', '-')}" for key in takes) or "none"
+        raise BadInput(f"the selector {selector!r} does not take {', '.join(extra)}; its flags: {own}.")
+    return given
+
+
+def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) -> Callable[..., None]:
+    """`function`, whose ``**numbers`` become flags of their own."""
+
+    def command(*args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+    own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
+    command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
+    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    return command
+
+
+def _flag(argument: Argument, text: str) -> Argument:
+    """A flag with help; a switch can also be switched off."""
+    negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
+    return argument.replace(annotation=Annotated[argument.annotation, Parameter(help=text, negative=negative)])
