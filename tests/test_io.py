@@ -66,10 +66,12 @@ def test_broken_snapshots_are_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="pickled objects"):
         load_snapshot(tmp_path / "rows.npz")
     (tmp_path / "rows.npz").write_bytes(b"PK\x03\x04 not really")
-    with pytest.raises(BadInput, match=r"not a readable \.npz"):
+    with pytest.raises(BadInput, match=r"no \.npz, or was cut off"):
         load_snapshot(tmp_path / "rows.npz")
     with pytest.raises(BadInput, match="there is no file"):
         load_snapshot(tmp_path / "nothing.npz")
+    with pytest.raises(BadInput, match=r"Name it rows\.safetensors"):
+        save_snapshot(tmp_path / "rows.npz", toys.snapshot())
 
 
 def test_a_file_that_holds_no_calibrator_is_refused(tmp_path: Path) -> None:

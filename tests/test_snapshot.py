@@ -50,3 +50,5 @@ def test_a_mask_from_indices() -> None:
     assert seen_mask([0, 2], 4).tolist() == [True, False, True, False]
     with pytest.raises(BadInput, match="from 0 to 3"):
         seen_mask([4], 4)
+    with pytest.raises(BadInput, match="a mask of 0 and 1 must be bool"):
+        seen_mask([1, 1, 0, 0], 4)

@@ -124,5 +124,8 @@ def load_npz(path: Path) -> dict[str, Any]:
         with existing(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError) as error:
-        reason = "it holds pickled objects" if "pickle" in str(error) else f"{error}"
-        raise BadInput(f"{path} is not a readable .npz: {reason}.") from error
+        if not zipfile.is_zipfile(path):
+            reason = "it is no .npz, or was cut off"
+        else:
+            reason = "it holds pickled objects" if "pickle" in str(error) else f"{error}"
+        raise BadInput(f"{path} cannot be read: {reason}.") from error

@@ -59,7 +59,11 @@ def snapshot_file(
         width: D of the features, or None without features.
 
     Yields: a function that writes one block, given its first row, logits, labels and features.
+
+    Raises: BadInput for a name that says it is another format.
     """
+    if path.suffix == ".npz":
+        raise BadInput(f"snapshots are written as safetensors, never .npz: {path}. Name it {path.stem}.safetensors.")
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, len(about.seen)))}
     if width is not None:
         shapes["features"] = (dtype, (rows, width))

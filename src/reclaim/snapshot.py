@@ -86,11 +86,15 @@ class Snapshot:
 def seen_mask(indices: object, num_classes: int) -> Tensor:
     """[C] bool from class indices.
 
-    Raises: BadInput for an index outside 0 … C-1.
+    Raises: BadInput for an index outside 0 … C-1 or given twice (a mask of 0 and 1 must be bool).
     """
     indices = as_tensor(indices).to(torch.int64).reshape(-1)
     if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < num_classes):
         raise BadInput(f"seen classes must be indices from 0 to {num_classes - 1}; given: {indices.tolist()}.")
+    if len(indices.unique()) < len(indices):
+        raise BadInput(
+            f"seen classes are given twice: {indices.tolist()}. Give each index once; a mask of 0 and 1 must be bool."
+        )
     mask = torch.zeros(num_classes, dtype=torch.bool)
     mask[indices] = True
     return mask

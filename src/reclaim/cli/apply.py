@@ -31,6 +31,8 @@ def command(
         model: the model to fold it into.
         force: replace what exists.
     """
+    from rich.console import Console
+
     from reclaim.atomic import check_free, write_json
     from reclaim.io import load_calibrator, load_snapshot, save_snapshot
 
@@ -44,7 +46,8 @@ def command(
         write_json(out.with_suffix(".run.json"), output.run_record())
     else:
         _fold(fitted, open_model(model or "", inputs), out, force, output)
-    output.show({"out": str(out)}, lambda: None)
+    what = "the snapshot" if snapshot is not None else "the model"
+    output.show({"out": str(out)}, lambda: Console().print(f"{what}: {out}"))
 
 
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:

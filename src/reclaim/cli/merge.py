@@ -64,7 +64,9 @@ def _command(name: str) -> Any:
             if stale and not data
             else ""
         )
-        output.show({"out": str(out), "note": note or None}, lambda: Console(stderr=True).print(note) if note else None)
+        if note:
+            Console(stderr=True).print(note)
+        output.show({"out": str(out), "note": note or None}, lambda: Console().print(f"the model: {out}"))
 
     merge.__doc__ = f"{describe('merges', name).summary}.{(merge.__doc__ or '').partition('.')[2]}"
     return with_numbers(merge, own_numbers("merges", name))
