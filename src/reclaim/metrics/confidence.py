@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array, row_blocks
+from reclaim.arrays import Array
 from reclaim.metrics.accuracy import checked
+from reclaim.metrics.calibration_error import ece
+from reclaim.metrics.row_scores import RowScores, row_scores
 
-__all__ = ["Confidence", "confidence", "ece"]
+__all__ = ["Confidence", "confidence", "confidence_by_group", "confidence_of", "ece"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Confidence:
 
     Attributes:
         nll: mean negative log-likelihood, in nats.
-        brier: mean squared distance between probabilities and the one-hot label, in [0, 2].
+        brier: mean squared distance between probabilities and the one-hot label, in [0, 2]; not divided by C.
         ece: expected calibration error of the top label, see `ece`.
     """
 
@@ -31,27 +33,25 @@ class Confidence:
 def confidence(logits: Array, labels: Array, *, bins: int = 15) -> Confidence:
     """NLL, Brier score and ECE of [N, C] logits and [N] labels."""
     z, y, _ = checked(logits, labels, torch.ones(logits.shape[1], dtype=torch.bool))
-    if not len(z):
+    return confidence_of(row_scores(z, y), bins=bins)
+
+
+def confidence_of(scores: RowScores, *, bins: int = 15) -> Confidence:
+    """The means of what the rows say."""
+    if not len(scores.top):
         return Confidence(None, None, None)
-    log_p, squares, top, right = (torch.empty(len(z), dtype=torch.float64) for _ in range(4))
-    for block in row_blocks(z):
-        column = y[block, None]
-        logp = z[block].to(torch.promote_types(z.dtype, torch.float32)).log_softmax(dim=1)
-        p = logp.exp()
-        own = p.gather(1, column).squeeze(1)
-        best, guess = p.max(dim=1)
-        log_p[block] = logp.gather(1, column).squeeze(1).double()
-        squares[block] = (p.square().sum(dim=1) - 2 * own + 1).double()
-        top[block], right[block] = best.double(), (guess == y[block]).double()
-    return Confidence(nll=-float(log_p.mean()), brier=float(squares.mean()), ece=ece(top, right, bins=bins))
+    return Confidence(
+        nll=float(scores.nll.mean()), brier=float(scores.brier.mean()), ece=ece(scores.top, scores.right, bins=bins)
+    )
 
 
-def ece(top: Tensor, right: Tensor, *, bins: int = 15) -> float:
-    """Expected calibration error: mean gap between confidence [N] and correctness [N] over equal-width bins (l, u].
+def confidence_by_group(scores: RowScores, is_seen: Tensor) -> dict[str, Confidence]:
+    """The same of all rows, of rows of seen classes, and of rows of absent classes, all classes competing.
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
-    Differs: a confidence of exactly 0 belongs to the first bin instead of none.
+    Seen rows that are too sure and absent rows that are not sure enough cancel in the error of all rows.
+
+    Args:
+        is_seen: [N] bool, whether the label is a seen class.
     """
-    index = (top * bins).ceil().long().clamp(1, bins) - 1
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, index, (right - top).double())
-    return float(gaps.abs().sum() / len(top))
+    groups = {"all": scores, "seen": scores.rows(is_seen), "absent": scores.rows(~is_seen)}
+    return {name: confidence_of(rows) for name, rows in groups.items()}
