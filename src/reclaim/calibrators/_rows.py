@@ -1,0 +1,198 @@
+"""Calibration rows as every fit takes them, and the way back from calibrated seen classes to all classes.
+
+Rows that hold seen classes only can say how probable the seen classes are among each other, and nothing about absent
+ones. So every calibrator is fitted on the softmax over the seen columns, treats the absent columns alike, and keeps the
+balance between the groups where it was. With every class seen, all of this is the textbook method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reclaim.arrays import A, Array, as_kind, as_tensor, row_blocks
+from reclaim.calibrators import Affine
+from reclaim.checks import check_finite, check_labels, check_seen
+from reclaim.errors import BadInput, few
+
+__all__ = ["Rows", "apply", "calibration_rows", "check_columns", "mapped", "rejoin", "spread"]
+
+_BLOCK = 1 << 21  # bytes: a block and its one buffer stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked calibration rows.
+
+    Attributes:
+        logits: [N, C].
+        labels: [N] int64, the position of each row's class among the seen ones.
+        seen: [C] bool.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    seen: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """K, the seen ones."""
+        return int(self.seen.sum())
+
+    def blocks(self, stride: int = 1, size: int = _BLOCK) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits [n, K] of seen classes and labels [n], in blocks of `size` bytes, at least float32.
+
+        With `stride`, every so many-th row only.
+        """
+        columns = None if bool(self.seen.all()) else self.seen.nonzero().squeeze(1)
+        exact = self.logits.nelement() <= 1 << 18  # few rows: their rounding errors do not average out
+        for block in row_blocks(self.logits, size * stride):
+            part = slice(block.start, min(block.stop, len(self)), stride)
+            z = self.logits[part] if columns is None else self.logits[part].index_select(1, columns)
+            yield z.to(torch.float64 if exact else torch.promote_types(z.dtype, torch.float32)), self.labels[part]
+
+    def inside(self) -> tuple[Tensor, Tensor]:
+        """All logits [N, K] of seen classes at once, and labels [N]."""
+        blocks = list(self.blocks())
+        return torch.cat([z for z, _ in blocks]), self.labels
+
+    def counts(self) -> Tensor:
+        """[K] rows of each seen class."""
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+
+def calibration_rows(
+    logits: Array, labels: Array, seen: Array | None, *, parameters_per_class: int = 0, safer: str = "temperature"
+) -> Rows:
+    """Check what a fit was given.
+
+    Args:
+        logits: [N, C].
+        labels: [N] class indices; every row must belong to a seen class.
+        seen: [C] bool; None says that every class was seen, and then every class must have a row.
+        parameters_per_class: how many numbers will be fitted for each seen class; there must be as many rows in all.
+        safer: the method to recommend where there are fewer.
+
+    Raises: BadInput, BadKind with what is wrong, what was given and what to do.
+    """
+    z = as_tensor(logits)
+    check_finite(z)
+    n, c = z.shape
+    y = check_labels(as_tensor(labels), n, c)
+    if not n:
+        raise BadInput("a calibrator needs labelled rows; none were given.")
+    _check_no_probabilities(z)
+    present = torch.bincount(y, minlength=c) > 0
+    if seen is None and not present.all():
+        raise BadInput(
+            f"the rows miss {int((~present).sum())} of {c} classes: {few((~present).nonzero().squeeze(1).tolist())}.\n"
+            "  A calibrator fitted on them would push those classes down.\n"
+            "  Say which classes were seen: `seen`, one bool per class."
+        )
+    seen = torch.ones(c, dtype=torch.bool) if seen is None else check_seen(as_tensor(seen), c)
+    foreign = (~seen)[y].nonzero().squeeze(1)
+    if len(foreign):
+        row = int(foreign[0])
+        raise BadInput(
+            f"{len(foreign)} of {n} rows are of absent classes, the first is row {row} of class {int(y[row])}; "
+            "a calibrator reads seen classes only.\n"
+            "  Leave such rows out (--seen-rows), or mark every class as seen if the rows hold all of them (--all-classes)."
+        )
+    k = int(seen.sum())
+    if k < 2:
+        raise BadInput(f"only {k} class is seen; there is nothing to calibrate between.")
+    if n < parameters_per_class * k:
+        raise BadInput(
+            f"{parameters_per_class * k} numbers ({parameters_per_class} for each of {k} seen classes) cannot be "
+            f"fitted to {n} rows; the safer method here is {safer}."
+        )
+    return Rows(z, (seen.cumsum(0) - 1)[y], seen)
+
+
+def _check_no_probabilities(z: Tensor) -> None:
+    rows = z[: 1 << 10].double()
+    tolerance = 2e-2 if z.dtype in (torch.float16, torch.bfloat16) else 1e-4
+    if z.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < tolerance).all()):
+        raise BadInput(
+            "these logits are probabilities: every row is non-negative and sums to one.\n"
+            "  Give the network's raw outputs, or say --from-probabilities (in Python, their logarithm)."
+        )
+
+
+def check_columns(z: Tensor, seen: Sequence[bool], what: str) -> Tensor:
+    """`seen` as a mask [C] beside `z` [N, C], which must have as many columns."""
+    if z.ndim != 2 or z.shape[1] != len(seen):
+        raise BadInput(f"this {what} is for {len(seen)} classes; the logits have the shape {list(z.shape)}.")
+    return torch.tensor(seen, dtype=torch.bool, device=z.device)
+
+
+def rejoin(z: Tensor, seen: Tensor, inside: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Put calibrated logits of seen classes beside the absent ones without moving the balance between the groups.
+
+    Args:
+        z: [N, C], the logits before.
+        seen: [C] bool.
+        inside: [N, K], new logits of the seen classes; only their differences within a row count.
+        scale: what the absent logits are multiplied with; a number, or [N, 1].
+
+    Returns: [N, C]. The absent columns are ``scale z``; the seen ones are shifted row by row so that their largest is
+        `scale` times what it was. So the margin between the groups is `scale` times what it was, and the group that
+        wins a row wins it still.
+    """
+    if bool(seen.all()):
+        return inside.to(z.dtype)
+    columns = seen.nonzero().squeeze(1)
+    best = scale * z.index_select(1, columns).amax(dim=1, keepdim=True).to(inside.dtype)
+    # the largest new logit is the old one exactly, not up to rounding: a tie with an absent class stays a tie
+    inside = (inside - inside.amax(dim=1, keepdim=True)) + best
+    return (z * scale).to(z.dtype).index_copy(1, columns, inside.to(z.dtype))
+
+
+def spread(
+    inner: Affine, seen: Sequence[bool], rest: tuple[float, float], own: Sequence[str], classes: Sequence[str]
+) -> Affine:
+    """An affine map of the K seen logits as one of all logits of a model.
+
+    Args:
+        inner: the map of the seen logits.
+        seen: one bool per class of the calibrator.
+        rest: scale and shift of every absent logit.
+        own: names of the calibrator's classes.
+        classes: the model's; classes the calibrator does not know are absent ones. Empty: the calibrator's own.
+
+    Raises: BadInput if the model lacks a seen class.
+    """
+    at = torch.tensor(seen, dtype=torch.bool).nonzero().squeeze(1)
+    size = len(seen)
+    if classes and tuple(classes) != tuple(own):
+        place = {name: index for index, name in enumerate(classes)}
+        names = [own[index] for index in at.tolist()] if own else []
+        if missing := [name for name in names if name not in place] or ([] if own else ["(it has no class names)"]):
+            raise BadInput(f"this calibrator's seen classes are not all among the model's: {few(missing)}.")
+        at, size = torch.tensor([place[name] for name in names]), len(classes)
+    shift = torch.full((size,), rest[1], dtype=inner.shift.dtype).index_copy(0, at, inner.shift)
+    scale = torch.full((size,), rest[0], dtype=inner.scale.dtype)
+    if inner.scale.ndim == 1:
+        return Affine(scale.index_copy(0, at, inner.scale), shift)
+    whole = torch.diag(scale)
+    whole[at[:, None], at[None, :]] = inner.scale
+    return Affine(whole, shift)
+
+
+def mapped(affine: Affine, z: Tensor) -> Tensor:
+    """[N, C] -> [N, C] in the type of `z`."""
+    scale, shift = affine.scale.to(z), affine.shift.to(z)
+    return torch.addmm(shift, z, scale.T) if scale.ndim == 2 else torch.addcmul(shift, z, scale)
+
+
+def apply(affine: Affine, logits: A) -> A:
+    """[N, C] -> [N, C], in at least single precision inside."""
+    z = as_tensor(logits)
+    made = mapped(affine, z.to(torch.promote_types(z.dtype, torch.float32)))
+    return as_kind(made.to(z.dtype), logits)
