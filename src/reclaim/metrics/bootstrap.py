@@ -1,0 +1,39 @@
+"""How far a statistic may be off, from resampled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reclaim.errors import BadInput
+
+__all__ = ["basic_interval"]
+
+
+def basic_interval(
+    statistic: Callable[[Tensor], float], n: int, *, resamples: int = 100, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The basic bootstrap interval: 2 · estimate - quantiles of the estimates from n rows drawn with replacement.
+
+    Calibration errors are biased upwards, and those of resampled rows once more; the basic interval takes the second
+    bias off, where quantiles alone would add it to the first. Its ends may lie outside the range of the statistic.
+
+    Args:
+        statistic: of the rows whose indices [n] it is given.
+        n: rows, at least one.
+        resamples: a hundred gives ends that scatter by some 7 % of the width, ten times as many by 2 %.
+    Raises: BadInput for fewer than 20 resamples or a level outside (0, 1).
+    Source: Davison and Hinkley, "Bootstrap Methods and their Application", 1997.
+    """
+    if resamples < 20:
+        raise BadInput(f"an interval needs at least 20 resamples; given: {resamples}.")
+    if not 0 < level < 1:
+        raise BadInput(f"the level of an interval is between 0 and 1; given: {level}.")
+    random = np.random.default_rng(seed)
+    estimate = statistic(torch.arange(n))
+    drawn = [statistic(torch.from_numpy(random.integers(0, n, n))) for _ in range(resamples)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(2 * estimate - high), float(2 * estimate - low)
