@@ -7,8 +7,10 @@ from typing import Any
 
 from reclaim.errors import BadInput
 from reclaim.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
-from reclaim.metrics.confidence import Confidence, confidence
+from reclaim.metrics.confidence import Confidence, confidence_by_group
+from reclaim.metrics.group_question import absent_log_odds, group_question_of
 from reclaim.metrics.margins import margins
+from reclaim.metrics.row_scores import row_scores
 from reclaim.metrics.tradeoff import Steps, area_of, best, curve_of, steps_of
 from reclaim.snapshot import Snapshot
 
@@ -34,6 +36,8 @@ class Evaluation:
     Attributes:
         n, seen_rows, absent_rows: rows, and how many of them belong to either group.
         accuracy, tradeoff, confidence: the metrics.
+        confidence_by_group: of rows of seen and of absent classes, whose errors may cancel in that of all rows.
+        group_question: of the probability that the label is an absent class, see `group_question`.
         intervals: 95 % intervals of the accuracies (Wilson) and of the area (DeLong), by name.
     """
 
@@ -43,6 +47,8 @@ class Evaluation:
     accuracy: Accuracy
     tradeoff: Tradeoff
     confidence: Confidence
+    confidence_by_group: dict[str, Confidence]
+    group_question: Confidence
     intervals: dict[str, Interval]
 
     def record(self) -> dict[str, Any]:
@@ -72,13 +78,16 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
         for name, n in counts.items()
     }
     intervals["area"] = _area_interval(steps)
+    by_group = confidence_by_group(row_scores(snapshot.logits, snapshot.labels), m.is_seen)
     return Evaluation(
         n=len(snapshot),
         seen_rows=num_seen,
         absent_rows=num_absent,
         accuracy=right,
         tradeoff=_tradeoff(steps),
-        confidence=confidence(snapshot.logits, snapshot.labels),
+        confidence=by_group.pop("all"),
+        confidence_by_group=by_group,
+        group_question=group_question_of(absent_log_odds(snapshot.logits, snapshot.seen), ~m.is_seen),
         intervals=intervals,
     )
 
