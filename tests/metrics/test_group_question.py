@@ -43,6 +43,14 @@ def test_logits_sunk_far_cost_much_but_stay_finite() -> None:
     assert 150 < group_question(z, y, seen).nll < 350
 
 
+def test_the_log_odds_are_exact_however_far_a_group_is_sunk() -> None:
+    z, _, seen = toys.logits()
+    z[::2] -= 90.0 * ~seen  # in every other row
+    wide = z.double()
+    expected = wide[:, ~seen].logsumexp(1) - wide[:, seen].logsumexp(1)
+    torch.testing.assert_close(absent_log_odds(z, seen), expected, rtol=1e-6, atol=1e-5)
+
+
 def test_without_rows_or_without_two_groups_there_is_no_question() -> None:
     z, y, seen = toys.logits()
     for found in (

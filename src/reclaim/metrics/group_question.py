@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from reclaim.arrays import Array, row_blocks
+from reclaim.arrays import Array
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.brier import binary_brier
 from reclaim.metrics.calibration_error import ece
 from reclaim.metrics.confidence import Confidence
+from reclaim.metrics.row_scores import exponentials
 
 __all__ = ["absent_log_odds", "group_question", "group_question_of"]
 
@@ -43,8 +44,17 @@ def group_question_of(log_odds: Tensor, is_absent: Tensor, *, bins: int = 15) ->
 def absent_log_odds(logits: Tensor, seen: Tensor) -> Tensor:
     """log P(absent | x) - log P(seen | x), [N] float64; infinite where a group has no classes. An offset adds to it."""
     seen = seen.to(logits.device)
-    found = torch.empty(len(logits), dtype=torch.float64, device=logits.device)
-    for block in row_blocks(logits):
-        rows = logits[block].to(torch.promote_types(logits.dtype, torch.float32))
-        found[block] = rows[:, ~seen].logsumexp(dim=1).double() - rows[:, seen].logsumexp(dim=1).double()
-    return found
+    if seen.all() or not seen.any():
+        return logits.new_full((len(logits),), -torch.inf if seen.all() else torch.inf, dtype=torch.float64)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    groups = torch.stack([~seen, seen]).to(dtype)
+    peak, shift, total, absent, present = logits.new_empty(5, len(logits), dtype=dtype)
+    for block, e in exponentials(logits, peak, shift, total):
+        absent[block], present[block] = e @ groups[0], e @ groups[1]
+    odds = absent.double().log() - present.double().log()
+    for rows in (
+        (torch.minimum(absent, present) < 1e-30).nonzero().squeeze(1).split(512)
+    ):  # what vanished beside the peak
+        again = logits[rows].to(dtype)
+        odds[rows] = again[:, ~seen].logsumexp(dim=1).double() - again[:, seen].logsumexp(dim=1).double()
+    return odds

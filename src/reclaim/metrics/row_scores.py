@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reclaim.arrays import row_blocks
 
-__all__ = ["RowScores", "row_scores", "top_label"]
+__all__ = ["RowScores", "exponentials", "row_scores", "top_label"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RowScores:
 def row_scores(logits: Tensor, labels: Tensor) -> RowScores:
     """All four scores of [N, C] logits and [N] labels that are known to fit together."""
     peak, shift, total, own, squares, own_e = logits.new_empty(6, len(logits), dtype=_working(logits))
-    for block, e in _exponentials(logits, peak, shift, total):
+    for block, e in exponentials(logits, peak, shift, total):
         column = labels[block, None]
         own[block] = logits[block].gather(1, column).squeeze(1)
         own_e[block] = e.gather(1, column).squeeze(1)
@@ -55,13 +55,13 @@ def row_scores(logits: Tensor, labels: Tensor) -> RowScores:
 def top_label(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Only `top` and `right` of the row scores: one maximum, one exponential and one sum per logit."""
     peak, shift, total, own = logits.new_empty(4, len(logits), dtype=_working(logits))
-    for block, _ in _exponentials(logits, peak, shift, total):
+    for block, _ in exponentials(logits, peak, shift, total):
         own[block] = logits[block].gather(1, labels[block, None]).squeeze(1)
     top = _top(peak, shift, total)
     return top, _right(logits, labels, own == peak, top)
 
 
-def _exponentials(logits: Tensor, peak: Tensor, shift: Tensor, total: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def exponentials(logits: Tensor, peak: Tensor, shift: Tensor, total: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """exp(z - shift) [R, C] by blocks of rows, in a buffer that is used again.
 
     Fills `peak`, the largest logit of each row, and `total`, the sum of its exponentials. The shift is 0 where no
