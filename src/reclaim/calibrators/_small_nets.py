@@ -1,0 +1,160 @@
+"""Small nets that bend a temperature: they start at it, learn from calibration rows, and stop before they overfit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from reclaim.arrays import A, as_kind, as_tensor, row_blocks
+from reclaim.calibrators._rows import Rows
+from reclaim.calibrators._slopes import Found, slope
+
+__all__ = ["Net", "by_blocks", "learn", "settled", "thinned"]
+
+T = TypeVar("T", bound=Any)
+
+_MOST = 1 << 20  # logits that a net learns from; where there are more, a sample
+_RUN = 20  # steps after which L-BFGS starts afresh
+_PATIENCE = 20  # steps without progress on held-out rows
+
+
+@dataclass(frozen=True)
+class Net:
+    """One hidden layer of tanh, so that the output is bounded whatever comes in.
+
+    Attributes:
+        inputs: [2, D], centre and spread of each input.
+        first: [H, D + 1]; second: [O, H + 1]; the last column of each is the bias.
+    """
+
+    inputs: Tensor
+    first: Tensor
+    second: Tensor
+
+    @classmethod
+    def start(cls, x: Tensor, hidden: int, outputs: int, seed: int) -> Net:
+        """A net for inputs like `x` [N, D] that says 0 to all of them."""
+        random = torch.Generator().manual_seed(seed)
+        width = x.shape[1]
+        first = torch.randn(hidden, width + 1, generator=random, dtype=torch.float64)
+        first[:, :-1] *= 2 / math.sqrt(width)
+        inputs = torch.stack([x.mean(dim=0), x.std(dim=0, correction=0).clamp_min(1e-6)]).double()
+        return cls(inputs, first, torch.zeros(outputs, hidden + 1, dtype=torch.float64))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[N, D] -> [N, O], in the precision of `x`."""
+        (centre, spread), first, second = self.inputs.to(x), self.first.to(x), self.second.to(x)
+        hidden = torch.addmm(first[:, -1], (x - centre) / spread, first[:, :-1].T).tanh()
+        return torch.addmm(second[:, -1], hidden, second[:, :-1].T)
+
+    def single(self) -> Net:
+        """The same in single precision, as it is kept."""
+        return Net(self.inputs.float(), self.first.float(), self.second.float())
+
+
+def learn(loss: Callable[[Net, Tensor], Tensor], n: int, start: Net, seed: int, most: int = 200) -> tuple[Net, int]:
+    """The net that L-BFGS finds from the start, and its steps; as many as made a fifth of the rows most likely.
+
+    Args:
+        loss: mean loss of the rows [n] of an index under a net.
+        n: rows.
+        most: steps.
+
+    A ridge of unit width pulls towards the start. So on the rows that it learned from, the net is never worse.
+    """
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    held, rest = order[: n // 5].sort().values, order[n // 5 :].sort().values
+    if not len(held):
+        return start, 0
+    with _one_thread():
+        best, steps = float(loss(start, held)), 0
+        for step, net in enumerate(_descend(loss, rest, start, most), 1):
+            if (now := float(loss(net, held))) < best:
+                best, steps = now, step
+            if step - steps >= _PATIENCE:
+                break
+        made = start
+        for made in _descend(loss, order.sort().values, start, steps):  # noqa: B007
+            pass
+    return made, steps
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many short operations: threads would wait for each other longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _descend(loss: Callable[[Net, Tensor], Tensor], rows: Tensor, start: Net, steps: int) -> Iterator[Net]:
+    """The net after each step; in runs of a few, so that the caller can stop."""
+    at = torch.cat([start.first.flatten(), start.second.flatten()])
+    split = start.first.numel()
+
+    def net(theta: Tensor) -> Net:
+        return replace(start, first=theta[:split].view_as(start.first), second=theta[split:].view_as(start.second))
+
+    def objective(x: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+        with torch.enable_grad():
+            theta = torch.tensor(x, requires_grad=True)
+            value = loss(net(theta), rows) + (theta - at).square().sum() / (2 * len(rows))
+            (gradient,) = torch.autograd.grad(value, theta)
+        return float(value.detach()), gradient.numpy()
+
+    x = at.numpy()
+    options = {"maxcor": 20, "ftol": 1e-9, "gtol": 1e-7}
+    for begun in range(0, steps, _RUN):
+        path: list[np.ndarray[Any, Any]] = []
+        most = min(_RUN, steps - begun)
+        keep = lambda t, path=path: path.append(t.copy())  # noqa: E731
+        minimize(objective, x, jac=True, method="L-BFGS-B", options=options | {"maxiter": most}, callback=keep)
+        for theta in path:
+            yield net(torch.from_numpy(theta))
+        if len(path) < most:
+            return
+        x = path[-1]
+
+
+def thinned(rows: Rows, seed: int) -> Rows:
+    """The rows, or where there are very many a sample of them."""
+    most = max(1, _MOST // rows.num_classes)
+    if len(rows) <= most:
+        return rows
+    which = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    return Rows(rows.logits[which], rows.labels[which], rows.seen)
+
+
+def settled(made: T, rows: Rows, found: Found, zero: str, **more: Any) -> T:
+    """`made` with its details; if it makes the rows less likely than the best temperature, with zeros for `zero`."""
+    total = 0.0
+    for block in row_blocks(rows.logits):
+        t = made(rows.logits[block].double())[:, rows.seen]
+        total += float((t.logsumexp(dim=1) - t.gather(1, rows.labels[block, None]).squeeze(1)).sum())
+    nll, note = total / len(rows), found.note
+    if nll > found.nll:
+        made = replace(made, **{zero: torch.zeros_like(getattr(made, zero))})
+        nll, note = found.nll, note or "the single temperature was better"
+    before = slope(rows, 1.0, curvature=False).nll
+    details = {"nll_before": before, "nll_temperature": found.nll, "nll": nll, **more, "note": note}
+    return replace(made, details=details)
+
+
+def by_blocks(change: Callable[[Tensor], Tensor], logits: A) -> A:
+    """`change` of logits [N, C] in double precision, block by block, in the kind and type that they came in."""
+    z = as_tensor(logits)
+    kind = z.dtype if z.is_floating_point() else torch.float32
+    limit = torch.finfo(kind).max
+    blocks: list[Tensor] = [change(z[rows].double()).clamp(-limit, limit).to(kind) for rows in row_blocks(z)]
+    return as_kind(torch.cat([z[:0].to(kind), *blocks]), logits)
