@@ -24,6 +24,7 @@ T = TypeVar("T", bound=Any)
 _MOST = 1 << 20  # logits that a net learns from; where there are more, a sample
 _RUN = 20  # steps after which L-BFGS starts afresh
 _PATIENCE = 20  # steps without progress on held-out rows
+_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ class Net:
     @classmethod
     def start(cls, x: Tensor, hidden: int, outputs: int, seed: int) -> Net:
         """A net for inputs like `x` [N, D] that says 0 to all of them."""
-        random = torch.Generator().manual_seed(seed)
         width = x.shape[1]
-        first = torch.randn(hidden, width + 1, generator=random, dtype=torch.float64)
+        first = torch.from_numpy(np.random.default_rng(seed).normal(size=(hidden, width + 1)))
         first[:, :-1] *= 2 / math.sqrt(width)
         inputs = torch.stack([x.mean(dim=0), x.std(dim=0, correction=0).clamp_min(1e-6)]).double()
         return cls(inputs, first, torch.zeros(outputs, hidden + 1, dtype=torch.float64))
@@ -61,7 +61,7 @@ class Net:
 
 
 def learn(loss: Callable[[Net, Tensor], Tensor], n: int, start: Net, seed: int, most: int = 200) -> tuple[Net, int]:
-    """The net that L-BFGS finds from the start, and its steps; as many as made a fifth of the rows most likely.
+    """The net that L-BFGS finds from the start, and its steps: as many as suit held-out rows, by cross-validation.
 
     Args:
         loss: mean loss of the rows [n] of an index under a net.
@@ -70,19 +70,20 @@ def learn(loss: Callable[[Net, Tensor], Tensor], n: int, start: Net, seed: int, 
 
     A ridge of unit width pulls towards the start. So on the rows that it learned from, the net is never worse.
     """
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    held, rest = order[: n // 5].sort().values, order[n // 5 :].sort().values
-    if not len(held):
+    folds = [part.sort().values for part in torch.from_numpy(np.random.default_rng(seed).permutation(n)).chunk(_FOLDS)]
+    if len(folds) < 2:
         return start, 0
     with _one_thread():
-        best, steps = float(loss(start, held)), 0
-        for step, net in enumerate(_descend(loss, rest, start, most), 1):
-            if (now := float(loss(net, held))) < best:
-                best, steps = now, step
+        paths = [_descend(loss, torch.cat(folds[:held] + folds[held + 1 :]), start, most) for held in range(len(folds))]
+        nets, best, steps = [start] * len(folds), np.inf, 0
+        for step in range(most + 1):
+            now = sum(float(loss(net, rows)) * len(rows) for net, rows in zip(nets, folds, strict=True)) / n
+            best, steps = (now, step) if now < best else (best, steps)
             if step - steps >= _PATIENCE:
                 break
+            nets = [next(path, net) for path, net in zip(paths, nets, strict=True)]
         made = start
-        for made in _descend(loss, order.sort().values, start, steps):  # noqa: B007
+        for made in _descend(loss, torch.arange(n), start, steps):  # noqa: B007
             pass
     return made, steps
 
@@ -132,7 +133,7 @@ def thinned(rows: Rows, seed: int) -> Rows:
     most = max(1, _MOST // rows.num_classes)
     if len(rows) <= most:
         return rows
-    which = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+    which = torch.from_numpy(np.random.default_rng(seed).permutation(len(rows))[:most]).sort().values
     return Rows(rows.logits[which], rows.labels[which], rows.seen)
 
 
