@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reclaim.arrays import as_tensor
@@ -168,31 +170,68 @@ def _check_snapshot(path: Path, tensors: Mapping[str, object]) -> None:
 
 
 def calibrator_record(calibrator: Calibrator) -> dict[str, Any]:
-    """A calibrator as JSON can hold it: its method's name and its fields."""
+    """A calibrator as JSON can hold it: its method's name and its fields. Of tensors it has the name and the shape."""
+    return _record(calibrator, {})
+
+
+def _record(calibrator: Calibrator, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """The record; tensors are put into `tensors`, by their names with `prefix`."""
     if isinstance(calibrator, Chain):
-        return {"method": "chain", "steps": [calibrator_record(step) for step in calibrator.steps]}
-    name = type(calibrator).__module__.rpartition(".")[2].replace("_", "-")
-    return {"method": name, **asdict(calibrator)}  # type: ignore[call-overload]
+        steps = [_record(step, tensors, f"{prefix}{index}.") for index, step in enumerate(calibrator.steps)]
+        return {"method": "chain", "steps": steps}
+    record: dict[str, Any] = {"method": type(calibrator).__module__.rpartition(".")[2].replace("_", "-")}
+    for field in fields(calibrator):  # type: ignore[arg-type]
+        value = getattr(calibrator, field.name)
+        if isinstance(value, Tensor):
+            tensors[prefix + field.name] = value.contiguous()
+            value = {"tensor": prefix + field.name, "shape": list(value.shape)}
+        record[field.name] = value
+    return record
 
 
-def save_calibrator(path: Path, calibrator: Calibrator) -> None:
-    """Write a calibrator as JSON."""
-    write_json(path, calibrator_record(calibrator))
+def save_calibrator(path: Path, calibrator: Calibrator) -> dict[str, Any]:
+    """Write a calibrator as JSON, its tensors beside it as ``NAME.tensors.safetensors``. Returns what was written."""
+    tensors: dict[str, Tensor] = {}
+    record = _record(calibrator, tensors)
+    if tensors:
+        beside = path.with_suffix(".tensors.safetensors")
+        with atomic_file(beside) as temporary:
+            save_file(tensors, temporary)
+        record["tensors"] = {"file": beside.name, "sha256": _checksum(beside)}
+    write_json(path, record)
+    return record
 
 
 def load_calibrator(path: Path) -> Calibrator:
     """Read a calibrator that `save_calibrator` wrote."""
-    return _calibrator(read_json(path), path)
+    record, tensors = read_json(path), {}
+    if isinstance(record, dict) and "tensors" in record:
+        about = record.pop("tensors")
+        beside = existing(path.parent / Path(str(about.get("file"))).name)
+        if _checksum(beside) != about.get("sha256"):
+            raise BadInput(f"{beside} is not the file that was written with {path}; fit the calibrator again.")
+        tensors = load_file(beside)
+    return _calibrator(record, path, tensors)
 
 
-def _calibrator(record: Any, path: Path) -> Calibrator:
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _calibrator(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Calibrator:
     if not isinstance(record, dict) or "method" not in record:
         raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate … --out FILE` writes one.")
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    made = find("calibrators", str(fields.pop("method")))
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    made = find("calibrators", str(values.pop("method")))
     if made is Chain:
-        return Chain(tuple(_calibrator(step, path) for step in fields.get("steps", ())))
+        return Chain(tuple(_calibrator(step, path, tensors) for step in values.get("steps", ())))
+    for key, value in values.items():
+        if isinstance(value, dict) and "tensor" in value:
+            if value["tensor"] not in tensors:
+                raise BadInput(f"{path} has lost its tensor {value['tensor']!r}; fit the calibrator again.")
+            values[key] = tensors[value["tensor"]]
     try:
-        return made(**fields)
+        return made(**values)
     except TypeError as error:
         raise BadInput(f"{path} is not a complete {record['method']!r} calibrator: {error}.") from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from reclaim.calibrators import Affine
@@ -36,6 +37,7 @@ __all__ = [
 
 Blocks = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
+_LARGE = 200  # classes from which on several threads pay
 
 
 @dataclass(frozen=True)
@@ -137,24 +139,32 @@ def full(
         )
 
     def fit(part: Rows, width: float, start: Fit | None) -> Fit:
-        start = start or fit_diagonal(inputs(part), k, k / (2 * len(part) * width**2))
+        start = start or fit_diagonal(inputs(part), k, k / (2 * len(part) * width**2), free_scales=True)
         most = 50 if work <= 1 << 32 else 3
         return fit_matrix(inputs(part), k, *penalties(len(part), width), start=start, most=most)
 
     work = len(rows) * k * k
     width = prior_width(rows, fit, inputs) if None in (off_diagonal, intercept) else WIDTHS[0]
     strengths = penalties(len(rows), width)
-    first = fit_diagonal(inputs(rows), k, strengths[1])
+    first = fit_diagonal(inputs(rows), k, strengths[1], free_scales=True)
     made = fit_matrix(inputs(rows), k, *strengths, start=first, most=200 if work <= 1 << 32 else 5)
     return made, {"off_diagonal": strengths[0], "intercept": strengths[1]}
 
 
 def fit_diagonal(
-    blocks: Blocks, k: int, ridge: float, *, scales: bool = True, start: Fit | None = None, most: int = 200
+    blocks: Blocks,
+    k: int,
+    ridge: float,
+    *,
+    free_scales: bool = False,
+    scales: bool = True,
+    start: Fit | None = None,
+    most: int = 200,
 ) -> Fit:
     """``x -> w x + b`` that minimises ``NLL + ridge mean((w - 1)^2 + b^2)``; without `scales`, one common w.
 
     Args:
+        free_scales: leave w out of the ridge.
         k: classes, K.
         start: a fit to start from.
         most: iterations.
@@ -162,7 +172,9 @@ def fit_diagonal(
     width = k if scales else 1
     origin = torch.cat([torch.ones(width), torch.zeros(k)]).double()
     at = origin if start is None else torch.cat([start.scale if scales else start.scale[:1], start.shift])
-    unit = _curvatures(blocks, k, scales).add_(2 * ridge / k).clamp_min_(1e-7).rsqrt_()
+    pull = torch.full((width + k,), ridge / k, dtype=torch.float64)
+    pull[:width] *= not free_scales
+    unit = (_curvatures(blocks, k, scales) + 2 * pull).clamp_min_(1e-7).rsqrt_()
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         nll, gradient, n = 0.0, torch.zeros(width + k, dtype=torch.float64), 0
@@ -180,10 +192,10 @@ def fit_diagonal(
             gradient[:width] += by_class if scales else by_class.sum()
             n += len(y)
         away = theta - origin
-        value = nll / n + ridge / k * float(away @ away)
-        return value, gradient / n + 2 * ridge / k * away, nll / n
+        value = nll / n + float(pull @ away.square())
+        return value, gradient / n + 2 * pull * away, nll / n
 
-    found, fit = _minimise(objective, at, unit, most)
+    found, fit = _minimise(objective, at, unit, most, k > _LARGE)
     return Fit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
 
 
@@ -248,7 +260,7 @@ def fit_matrix(
         return value, torch.cat([(basis_o.T @ by_w @ basis_a).reshape(-1), by_b]), nll / n
 
     at = torch.cat([torch.zeros(k * k, dtype=torch.float64), start.shift])
-    found, fit = _minimise(objective, at, units, most)
+    found, fit = _minimise(objective, at, units, most, k > _LARGE)
     return Fit(matrix(found), found[k * k :], *fit)
 
 
@@ -264,7 +276,7 @@ def kronecker(blocks: Blocks, k: int, at: Fit) -> tuple[Tensor, Tensor]:
 
 
 def _minimise(
-    objective: Callable[[Tensor], tuple[float, Tensor, float]], at: Tensor, unit: Tensor, most: int
+    objective: Callable[[Tensor], tuple[float, Tensor, float]], at: Tensor, unit: Tensor, most: int, large: bool
 ) -> tuple[Tensor, tuple[float, float, int, bool]]:
     """L-BFGS in the coordinates ``theta / unit``: the optimum, and (nll, gradient, iterations, converged)."""
     best: tuple[float, Tensor, float, float] = (float("inf"), at, float("nan"), float("nan"))
@@ -278,7 +290,8 @@ def _minimise(
         return value, (gradient * unit).numpy()
 
     options = {"maxiter": most, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-7}
-    ended = minimize(round_bowl, (at / unit).numpy(), jac=True, method="L-BFGS-B", options=options)
+    with threadpool_limits(None if large else 1):  # threads that wait for each other cost far more than small work
+        ended = minimize(round_bowl, (at / unit).numpy(), jac=True, method="L-BFGS-B", options=options)
     return best[1], (best[2], best[3], int(ended.nit), bool(ended.success))
 
 
@@ -306,7 +319,7 @@ def folds(rows: Rows, parts: int = 5, most: int = 1 << 21) -> list[tuple[Rows, R
     The same split for the same rows. A class without a row in the first of a pair is no harm: its ridge holds it.
     """
     many = rows.logits.nelement() > most
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(rows)))
     pieces = order[: 4 * most // rows.logits.shape[1] if many else None].chunk(parts)
     pairs = []
     for held in range(1 if many else len(pieces)):

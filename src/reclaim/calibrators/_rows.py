@@ -102,7 +102,7 @@ def calibration_rows(
         raise BadInput(
             f"{len(foreign)} of {n} rows are of absent classes, the first is row {row} of class {int(y[row])}; "
             "a calibrator reads seen classes only.\n"
-            "  Leave such rows out (--seen-rows), or mark every class as seen if the rows hold all of them (--all-classes)."
+            "  Leave them out (--seen-rows), or mark every class as seen if the rows hold all of them (--all-classes)."
         )
     k = int(seen.sum())
     if k < 2:

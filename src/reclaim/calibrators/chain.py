@@ -33,6 +33,11 @@ class Chain:
         """[N, C] -> [N, C]."""
         return reduce(lambda z, step: step(z), self.steps, logits)
 
+    @property
+    def fitted_on(self) -> str:
+        """Data and split of the rows that fitted the last step."""
+        return str(getattr(self.steps[-1], "fitted_on", ""))
+
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The composed map over `classes`; BadInput if a step is not affine."""
         maps = []

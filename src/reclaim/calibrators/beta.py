@@ -1,0 +1,64 @@
+"""A beta map for every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from reclaim.arrays import A, Array
+from reclaim.calibrators._probabilities import binary_newton, inside_probabilities, joined, log_odds
+from reclaim.calibrators._rows import calibration_rows
+
+__all__ = ["Beta"]
+
+
+@dataclass(frozen=True)
+class Beta:
+    """Map every class's probability by ``log odds = a ln p - b ln(1 - p) + c``, one class against the rest.
+
+    Attributes:
+        a, b, c: one number per seen class; a, b >= 0. A class without a row keeps a = b = 1, c = 0.
+        seen, classes: one bool and one name per class.
+        fitted_on: data and split of the rows; empty if unknown.
+
+    Source: Kull, Silva Filho & Flach, "Beta calibration", AISTATS 2017.
+    Differs: all classes at once, by Newton steps; a wide prior around the identity keeps classes finite that are told
+        apart without error. Probabilities of seen classes are divided by their sum; absent ones keep their margin.
+    """
+
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    c: tuple[float, ...]
+    seen: tuple[bool, ...]
+    classes: tuple[str, ...] = ()
+    fitted_on: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    keeps_order: ClassVar[bool] = False
+
+    def __call__(self, logits: A) -> A:
+        """[N, C] -> [N, C]."""
+        z, seen, p = inside_probabilities(logits, self.seen, "beta map")
+        a, b, c = (torch.tensor(part, dtype=p.dtype, device=p.device) for part in (self.a, self.b, self.c))
+        log_p, log_rest = log_odds(p, 2)
+        return joined(logits, z, seen, (a * log_p + b * log_rest + c).sigmoid())
+
+    @classmethod
+    def fit(cls, logits: Array, labels: Array, seen: Array | None = None) -> Beta:
+        """The maps under which each class's probability [N, C] best tells whether the label [N] is that class.
+
+        Args:
+            seen: [C] bool; all rows must be of these classes. None: every class was seen.
+
+        Raises: BadInput if the rows cannot be used, or are fewer than three per class on average.
+        """
+        rows = calibration_rows(logits, labels, seen, parameters_per_class=3)
+        made = binary_newton(rows, slopes=2)
+        if (negative := made[:, :2] < 0).any():  # a slope below zero turns the order round: leave that input out
+            active = ~negative
+            made = torch.where(negative.any(dim=1)[:, None], binary_newton(rows, slopes=2, active=active), made)
+            made[:, :2].clamp_(min=0)
+        made[rows.counts() == 0] = torch.tensor([1.0, 1.0, 0.0], dtype=made.dtype)
+        a, b, c = (tuple(part.tolist()) for part in made.T)
+        return cls(a, b, c, tuple(rows.seen.tolist()))

@@ -1,0 +1,35 @@
+"""Histogram binning, by hand."""
+
+import pytest
+import torch
+
+from reclaim.calibrators._probabilities import TRACE
+from reclaim.calibrators._steps import equal_mass_edges
+from reclaim.calibrators.histogram import Histogram
+from tests.calibrators.reference import sampled
+
+
+def test_two_bins_of_two_classes_by_hand() -> None:
+    p = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.8], dtype=torch.float64)
+    y = torch.tensor([0, 1, 0, 1, 1, 1])
+    z = torch.stack([1 - p, p], dim=1).log()
+    fitted = Histogram.fit(z, y, bins=2)
+    edges, values = fitted.edges.split(fitted.sizes)[1], fitted.values.split(fitted.sizes)[1]
+    assert edges.tolist() == pytest.approx([0.45, float("inf")])
+    assert values.tolist() == pytest.approx([1 / 3, 1.0])
+    made = fitted(z).softmax(dim=1)[0, 1]
+    high, low = (1 - TRACE) / 3 + TRACE * 0.1, (1 - TRACE) * 2 / 3 + TRACE * 0.9
+    assert float(made) == pytest.approx(high / (high + low))
+
+
+def test_equal_values_share_a_bin() -> None:
+    values = torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 3.0])
+    assert equal_mass_edges(values, 3).tolist() == [1.5, float("inf")]
+
+
+def test_a_class_without_rows_keeps_its_probability() -> None:
+    z, y = sampled()
+    z, y = z[y < 4], y[y < 4]
+    fitted = Histogram.fit(z, y, torch.ones(5, dtype=torch.bool))
+    assert fitted.sizes[4] == 1 and bool(fitted.values[-1].isnan())
+    assert bool(fitted(z).isfinite().all())

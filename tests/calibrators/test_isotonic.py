@@ -1,0 +1,61 @@
+"""Isotonic calibration: one function for all classes, or one per class."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.isotonic import IsotonicRegression
+
+from reclaim.calibrators import isotonic
+from reclaim.calibrators._rows import Rows
+from reclaim.calibrators.isotonic import Isotonic
+from reclaim.errors import BadInput
+from tests.calibrators.reference import nll, sampled
+
+
+def test_the_shared_function_is_that_of_all_pairs() -> None:
+    z, y = sampled(n=500)
+    p = z.double().softmax(dim=1)
+    hit = torch.nn.functional.one_hot(y, 5).double()
+    expected = IsotonicRegression(out_of_bounds="clip").fit(p.reshape(-1).numpy(), hit.reshape(-1).numpy())
+    fitted = Isotonic.fit(z, y)
+    made = np.interp(p.reshape(-1).numpy(), fitted.x.numpy(), fitted.y.numpy())
+    np.testing.assert_allclose(made, expected.predict(p.reshape(-1).numpy()), atol=1e-6)
+
+
+def test_narrow_bins_give_nearly_the_same_function() -> None:
+    z, y = sampled(n=20_000)
+    rows = Rows(z, y, torch.ones(5, dtype=torch.bool))
+    exact, binned = (isotonic._pool(*points(rows)) for points in (isotonic._pairs, isotonic._bins))
+    at = np.linspace(0.01, 0.99, 99)
+    one, other = (np.interp(at, x.numpy(), level.numpy()) for x, level in (exact, binned))
+    assert np.abs(one - other).mean() < 2e-3
+
+
+def test_functions_never_fall() -> None:
+    z, y = sampled()
+    fitted = Isotonic.fit(z, y, kind="one-vs-rest")
+    assert len(fitted.sizes) == 5
+    for x, level in zip(fitted.x.split(fitted.sizes), fitted.y.split(fitted.sizes), strict=True):
+        assert bool((x.diff() > 0).all()) and bool((level.diff() >= 0).all())
+
+
+@pytest.mark.parametrize("kind", ["shared", "one-vs-rest"])
+def test_overconfident_logits_get_better(kind: str) -> None:
+    z, y = sampled(n=8000)
+    fitted = Isotonic.fit(3 * z[:4000], y[:4000], kind=kind)  # type: ignore[arg-type]
+    assert nll(fitted(3 * z[4000:]), y[4000:]) < nll(3 * z[4000:], y[4000:]) - 0.3
+    assert nll(fitted(3 * z[4000:]), y[4000:]) < nll(z[4000:], y[4000:]) + 0.1
+
+
+def test_a_class_without_rows_keeps_its_probability_against_the_rest() -> None:
+    z, y = sampled()
+    z, y = z[y < 4], y[y < 4]
+    fitted = Isotonic.fit(z, y, torch.ones(5, dtype=torch.bool), kind="one-vs-rest")
+    assert fitted.y.split(fitted.sizes)[4].tolist() == [0.0, 1.0]
+
+
+def test_few_rows_per_class_are_refused_where_each_has_its_function() -> None:
+    z, y = sampled(n=9)
+    with pytest.raises(BadInput, match="the safer method here is --kind shared"):
+        Isotonic.fit(z, y, torch.ones(5, dtype=torch.bool), kind="one-vs-rest")
+    Isotonic.fit(z, y, torch.ones(5, dtype=torch.bool))
