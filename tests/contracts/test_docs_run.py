@@ -61,12 +61,13 @@ def test_the_example_recipe_passes_its_own_tests() -> None:
 
 def test_the_example_calibrator_passes_its_own_tests() -> None:
     calibrator, tests = blocks(ROOT / "docs" / "adding-a-calibrator.md")
-    with module("reclaim.calibrators.temperature", calibrator) as made:
+    with module("reclaim.calibrators.brier_temperature", calibrator) as made:
         assert run_tests(tests) == 1
-        z, _, _ = toys.logits()
-        assert torch.equal(made.Temperature(2.0, 7)(z), z / 2)
-        affine = made.Temperature(2.0, 7).affine()
-        torch.testing.assert_close(z * affine.scale + affine.shift, z / 2)
+        z, y, seen = toys.logits()
+        assert torch.equal(made.BrierTemperature(2.0, (True,) * 7)(z), z / 2)
+        fitted = made.BrierTemperature.fit(z[seen[y]], y[seen[y]], seen)
+        alone = made.BrierTemperature.fit(z[seen[y]][:, seen], (seen.cumsum(0) - 1)[y[seen[y]]])
+        assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-4)
 
 
 @pytest.mark.parametrize("path", sorted([README, *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)

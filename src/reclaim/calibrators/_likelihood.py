@@ -94,7 +94,10 @@ def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tup
 
 
 def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None = None) -> tuple[float, float]:
-    """The line along which a map of the seen logits moves the largest of a row: absent logits move along it too.
+    """The line along which a map of the seen logits moves their largest of a row: absent logits move along it too.
+
+    It is fitted to the largest of all and to the largest of the other classes than the row's own: the seen logits that
+    a row of an absent class is up against are of that second kind.
 
     Args:
         beta: the slope where the rows do not tell.
@@ -102,8 +105,12 @@ def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None 
     """
     if bool(rows.seen.all()):
         return beta, 0.0
-    tops = [(z.amax(dim=1), mapped(affine, z).amax(dim=1)) for z, _ in rows.blocks()]
-    before, after = (torch.cat(part).double() for part in zip(*tops, strict=True))
+    tops = []
+    for z, y in rows.blocks():
+        pair = torch.stack([z, mapped(affine, z)])
+        others = pair.scatter(2, y.expand(2, -1)[:, :, None], -torch.inf)
+        tops += [pair.amax(dim=2), others.amax(dim=2)]
+    before, after = torch.cat(tops, dim=1).double()
     away = before - before.mean()
     variance = float(away.square().mean())
     if slope is None:

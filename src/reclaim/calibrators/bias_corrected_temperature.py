@@ -24,7 +24,7 @@ class BiasCorrectedTemperature:
     Attributes:
         temperature: T > 0.
         biases: one number per seen class.
-        rest: the shift of every absent class: what the largest seen logit gained on average.
+        rest: the shift of every absent class: what the largest seen logits gained on average.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
         details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start).

@@ -25,7 +25,7 @@ class Matrix:
     Attributes:
         weights: [K, K] over seen classes; row i makes the logit of class i.
         biases: one number per seen class.
-        rest: factor and shift of every absent class: the line that keeps the balance between the groups.
+        rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
         details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start).
@@ -35,7 +35,7 @@ class Matrix:
     Differs: the penalties act on the map after the best temperature, so that they have no units, and are by default
         chosen by cross-validation inside the rows. L-BFGS runs in the eigenbasis of the Hessian's Kronecker factors;
         with many classes it stops after a few steps (`converged` says so). Absent classes move together, by the line
-        along which the largest seen logit moved.
+        along which the largest seen logits moved.
     """
 
     weights: Tensor = field(compare=False)

@@ -23,14 +23,14 @@ class Vector:
 
     Attributes:
         weights, biases: one number per seen class.
-        rest: factor and shift of every absent class: the line that keeps the balance between the groups.
+        rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
         details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start).
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     Differs: starts at the best temperature and is pulled towards it by a ridge, by default chosen by cross-validation
-        inside the rows. Absent classes move together, by the line along which the largest seen logit moved.
+        inside the rows. Absent classes move together, by the line along which the largest seen logits moved.
     """
 
     weights: tuple[float, ...]

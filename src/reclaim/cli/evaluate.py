@@ -47,5 +47,12 @@ def command(
             f"confidence: negative log-likelihood {found.confidence.nll:.3f}, "
             f"Brier score {found.confidence.brier:.3f}, calibration error {found.confidence.ece:.3f}"
         )
+        errors = {
+            "on seen rows": found.confidence_by_group["seen"].ece,
+            "on absent rows": found.confidence_by_group["absent"].ece,
+            "of the question whether a row is absent": found.group_question.ece,
+        }
+        if all(error is not None for error in errors.values()):
+            console.print("calibration error " + ", ".join(f"{error:.3f} {where}" for where, error in errors.items()))
 
     output.show(found.record(), table)
