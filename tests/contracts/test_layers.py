@@ -16,7 +16,7 @@ LAYERS = [
      "data", "holdout", "loader", "predict", "batch_norm", "resume", "fit", "evaluate"},
     {"recipes", "mixing", "folding", "repair"},
     {"demo", "report"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "sklearn"},
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -1,0 +1,224 @@
+"""The calibrators for scikit-learn people: an estimator that wraps a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import check_cv
+from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from reclaim.errors import BadInput, few
+from reclaim.plugins import describe, find, names
+
+__all__ = ["CalibratedClassifier"]
+
+
+class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """A classifier whose probabilities are calibrated, also where the calibration rows lack some of its classes.
+
+    The calibrator is fitted to what the classifier says of rows it was not trained on: by cross-validation, after which
+    it is trained on all rows. One that is trained already is left as it is in a `sklearn.frozen.FrozenEstimator`; then
+    X and y must be held-out rows, and may lack classes if `seen` says so.
+
+    Args:
+        estimator: the classifier. Its `decision_function` gives the logits if that has a score per class, else the
+            logarithm of its `predict_proba` does. None: logistic regression.
+        method: the name of a calibrator, as in `reclaim list`.
+        seen: the labels of the classes that y holds. The others keep their predictions; where the method moves every
+            seen class by its own line, as `vector` does, most of them. None: every class.
+        cv: a number of folds, a splitter, or pairs of train and test rows; unused with a FrozenEstimator.
+        numbers: the method's own keyword arguments.
+
+    Attributes:
+        classes_: [C] labels.
+        estimator_: the classifier, trained.
+        calibrator_: logits [N, C] -> logits [N, C]; `reclaim.io.save_calibrator` writes it to a file.
+        n_features_in_, feature_names_in_: the classifier's, if it has them.
+
+    Source: the interface of scikit-learn's CalibratedClassifierCV with ``ensemble=False``.
+    Differs: labels reach the classifier as they are in every fold, not as numbers; classes may be absent from the rows;
+        probabilities of zero count as the smallest positive number, not as 1e-12. No sample weights.
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        method: str = "temperature",
+        *,
+        seen: Iterable[Any] | None = None,
+        cv: Any = 5,
+        numbers: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.method = method
+        self.seen = seen
+        self.cv = cv
+        self.numbers = numbers
+
+    def fit(self, X: Any, y: Any) -> CalibratedClassifier:
+        """Train the classifier unless it is frozen, and fit the calibrator.
+
+        Args:
+            X: [N, D], or whatever the classifier takes.
+            y: [N] labels.
+
+        Raises: BadInput, a ValueError, if method, labels or folds cannot be used.
+        """
+        numbers = dict(self.numbers or {})
+        method = _calibrator(self.method, numbers)
+        y = column_or_1d(y, warn=True)
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+        X, y = indexable(X, y)
+        estimator = clone(self._wrapped()).fit(X, y)
+        classes = np.asarray(estimator.classes_)
+        labels = _positions(y, classes)
+        seen = _mask(self.seen, classes, labels)
+        if isinstance(estimator, FrozenEstimator):
+            logits = _logits(estimator, X, len(classes))
+        else:
+            logits, labels = self._held_out(X, y, classes, labels)
+        fitted = method.fit(logits, labels, seen, **numbers)
+        self.classes_, self.estimator_ = classes, estimator
+        self.calibrator_ = replace(fitted, classes=tuple(str(label) for label in classes.tolist()))
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Calibrated logits [N, C]; of two classes [N], the second's less the first's."""
+        z = self._calibrated(X)
+        return z[:, 1] - z[:, 0] if z.shape[1] == 2 else z
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """[N, C]."""
+        return np.asarray(log_softmax(self._calibrated(X), axis=1))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """[N, C]; every row sums to one."""
+        return np.asarray(softmax(self._calibrated(X), axis=1))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """[N] labels: the most probable class."""
+        best = self._calibrated(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+    @property
+    def n_features_in_(self) -> int:
+        return int(self.estimator_.n_features_in_)
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        return np.asarray(self.estimator_.feature_names_in_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags, given = super().__sklearn_tags__(), get_tags(self._wrapped())
+        tags.input_tags = given.input_tags
+        if given.classifier_tags is not None:
+            tags.classifier_tags.multi_class = given.classifier_tags.multi_class
+        return tags
+
+    def _wrapped(self) -> Any:
+        return LogisticRegression() if self.estimator is None else self.estimator
+
+    def _calibrated(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return np.asarray(self.calibrator_(_logits(self.estimator_, X, len(self.classes_))))
+
+    def _held_out(self, X: Any, y: Any, classes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and labels of every fold's test rows, by a classifier trained on the fold's other rows."""
+        folds = list(check_cv(self.cv, y, classifier=True).split(X, y))
+        for number, (train, _) in enumerate(folds, start=1):
+            held = np.bincount(labels[train], minlength=len(classes)) > 0
+            if not held.all():
+                raise BadInput(
+                    f"fold {number} of {len(folds)} has no rows to train on of {few(classes[~held].tolist())}.\n"
+                    "  Every class needs at least two rows, and folds (`cv`) that spread them."
+                )
+        made = []
+        for train, test in folds:
+            model = clone(self._wrapped())
+            model.fit(*_safe_split(model, X, y, train))
+            made.append(_logits(model, _safe_split(model, X, y, test, train)[0], len(classes)))
+        return np.concatenate(made), np.concatenate([labels[test] for _, test in folds])
+
+
+def _calibrator(name: str, numbers: Mapping[str, Any]) -> Any:
+    """The calibrator of this name, if it can be fitted with these keyword arguments."""
+    method, own = find("calibrators", name), list(describe("calibrators", name).numbers)
+    if not hasattr(method, "fit"):
+        others = [other for other in names("calibrators") if other != name]
+        raise BadInput(f"{name!r} joins calibrators and is not fitted itself; those that are: {', '.join(others)}.")
+    if foreign := [key for key in numbers if key not in own]:
+        raise BadInput(f"{name!r} has no number called {few(foreign)}; it has: {', '.join(own) or 'none'}.")
+    return method
+
+
+def _positions(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Labels [N] as positions in `classes`."""
+    place = {label: index for index, label in enumerate(classes.tolist())}
+    held, inverse = np.unique(y, return_inverse=True)
+    if foreign := [label for label in held.tolist() if label not in place]:
+        raise BadInput(f"y holds classes that the estimator does not know: {few(foreign)}.")
+    return np.array([place[label] for label in held.tolist()], dtype=np.int64)[inverse]
+
+
+def _mask(seen: Iterable[Any] | None, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The classes that the rows hold, as bool [C]."""
+    held = np.bincount(labels, minlength=len(classes)) > 0
+    if seen is None:
+        if not held.all():
+            raise BadInput(
+                f"y misses {(~held).sum()} of the estimator's {len(classes)} classes: "
+                f"{few(classes[~held].tolist())}.\n"
+                "  A calibrator fitted to these rows would push those classes down.\n"
+                "  Say which classes the rows hold: `seen`, their labels."
+            )
+        return held
+    given = list(seen)
+    if classes.dtype.kind != "b" and any(isinstance(label, bool | np.bool_) for label in given):
+        raise BadInput("`seen` takes the labels of the classes that y holds, not one bool per class.")
+    known = classes.tolist()
+    if foreign := [label for label in given if label not in known]:
+        raise BadInput(f"`seen` names classes that the estimator does not know: {few(foreign)}.")
+    mask = np.array([label in given for label in known])
+    if (held & ~mask).any():
+        raise BadInput(
+            f"{(~mask)[labels].sum()} of {len(labels)} rows are of classes that `seen` leaves out: "
+            f"{few(classes[held & ~mask].tolist())}.\n"
+            "  Leave those rows out, or add their classes to `seen`."
+        )
+    return mask
+
+
+def _logits(model: Any, X: Any, size: int) -> np.ndarray:
+    """What a fitted classifier of `size` classes says of rows: [N, C]."""
+    if hasattr(model, "decision_function"):
+        made = _floating(model.decision_function(X))
+        if size == 2 and made.size == len(made):  # the log odds of the second class
+            return made.reshape(-1, 1) * np.array([-0.5, 0.5], dtype=made.dtype)
+        if made.shape[1:] == (size,) and getattr(model, "decision_function_shape", "ovr") == "ovr":
+            return made  # three classes also have three pairs: scores of one class against one are none per class
+    if not hasattr(model, "predict_proba"):
+        raise BadInput(
+            f"{type(model).__name__} gives no score per class: it needs a decision_function [rows, {size}] "
+            "or predict_proba."
+        )
+    p = _floating(model.predict_proba(X))
+    if p.shape[1:] != (size,):
+        raise BadInput(f"predict_proba gives the shape {list(p.shape)}; the estimator has {size} classes.")
+    return np.log(np.maximum(p, np.finfo(p.dtype).tiny))
+
+
+def _floating(scores: Any) -> np.ndarray:
+    """At least single precision."""
+    array = np.asarray(scores)
+    return array.astype(np.result_type(array.dtype, np.float32), copy=False)
