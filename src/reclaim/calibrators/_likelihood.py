@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 Blocks = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+Factors = tuple[Tensor, Tensor, Tensor, Tensor]
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
 _LARGE = 200  # classes from which on several threads pay
 
@@ -87,10 +88,11 @@ def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tup
     def fit(part: Rows, width: float, start: Fit | None) -> Fit:
         return fit_diagonal(scaled(part, beta), k, k / (2 * len(part) * width**2), scales=scales, start=start)
 
+    start = None
     if ridge is None:
-        width = prior_width(rows, fit, lambda part: scaled(part, beta))
+        width, start = prior_width(rows, fit, lambda part: scaled(part, beta))
         ridge = k / (2 * len(rows) * width**2)
-    return fit_diagonal(scaled(rows, beta), k, ridge, scales=scales), ridge
+    return fit_diagonal(scaled(rows, beta), k, ridge, scales=scales, start=start), ridge
 
 
 def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None = None) -> tuple[float, float]:
@@ -138,23 +140,34 @@ def full(
     inputs = lambda part: scaled(part, beta, log_softmax=log_softmax, size=1 << 23)  # noqa: E731
     reach = float(torch.stack([x.square().mean() for x, _ in scaled(rows, beta, log_softmax=log_softmax)()]).mean())
 
-    def penalties(n: int, width: float) -> tuple[float, float]:
+    def penalties(n: int, width: float) -> tuple[float, float, float]:
         by_width = k / (2 * n * width**2)
         return (
             by_width * (k - 1) * k * max(reach, 1e-12) if off_diagonal is None else off_diagonal,
             by_width if intercept is None else intercept,
+            by_width,
         )
 
-    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
-        start = start or fit_diagonal(inputs(part), k, k / (2 * len(part) * width**2), free_scales=True)
-        most = 50 if work <= 1 << 32 else 3
-        return fit_matrix(inputs(part), k, *penalties(len(part), width), start=start, most=most)
+    factors: Factors | None = None
 
-    work = len(rows) * k * k
-    width = prior_width(rows, fit, inputs) if None in (off_diagonal, intercept) else WIDTHS[0]
+    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
+        nonlocal factors
+        strengths = penalties(len(part), width)
+        if start is None:
+            start = fit_diagonal(inputs(part), k, strengths[1], scale_ridge=strengths[2])
+            factors = kronecker(inputs(part), k, start)
+        return fit_matrix(inputs(part), k, *strengths, start=start, most=2 if many else 50, factors=factors)
+
+    many = len(rows) * k * k > 1 << 32
+    width, found = WIDTHS[-1], None
+    if None in (off_diagonal, intercept):
+        width, found = prior_width(rows, fit, inputs)
+        found = Fit(found.scale.diagonal(), found.shift, *(0.0, 0.0, 0, False))
     strengths = penalties(len(rows), width)
-    first = fit_diagonal(inputs(rows), k, strengths[1], free_scales=True)
-    made = fit_matrix(inputs(rows), k, *strengths, start=first, most=200 if work <= 1 << 32 else 5)
+    first = fit_diagonal(inputs(rows), k, strengths[1], scale_ridge=strengths[2], start=found)
+    made = fit_matrix(
+        inputs(rows), k, *strengths, start=first, most=4 if many else 200, factors=factors if many else None
+    )
     return made, {"off_diagonal": strengths[0], "intercept": strengths[1]}
 
 
@@ -163,7 +176,7 @@ def fit_diagonal(
     k: int,
     ridge: float,
     *,
-    free_scales: bool = False,
+    scale_ridge: float | None = None,
     scales: bool = True,
     start: Fit | None = None,
     most: int = 200,
@@ -171,7 +184,7 @@ def fit_diagonal(
     """``x -> w x + b`` that minimises ``NLL + ridge mean((w - 1)^2 + b^2)``; without `scales`, one common w.
 
     Args:
-        free_scales: leave w out of the ridge.
+        scale_ridge: of w, where it differs from that of b.
         k: classes, K.
         start: a fit to start from.
         most: iterations.
@@ -180,7 +193,7 @@ def fit_diagonal(
     origin = torch.cat([torch.ones(width), torch.zeros(k)]).double()
     at = origin if start is None else torch.cat([start.scale if scales else start.scale[:1], start.shift])
     pull = torch.full((width + k,), ridge / k, dtype=torch.float64)
-    pull[:width] *= not free_scales
+    pull[:width] = (ridge if scale_ridge is None else scale_ridge) / k
     unit = (_curvatures(blocks, k, scales) + 2 * pull).clamp_min_(1e-7).rsqrt_()
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
@@ -226,26 +239,28 @@ def fit_matrix(
     k: int,
     off_diagonal: float,
     intercept: float,
+    diagonal: float,
     *,
     start: Fit,
     most: int = 200,
-    factors: tuple[Tensor, Tensor] | None = None,
+    factors: Factors | None = None,
 ) -> Fit:
-    """``x -> W x + b`` that minimises ``NLL + off_diagonal sum_{i!=j} W_ij^2 / (K(K-1)) + intercept sum b^2 / K``.
+    """``x -> W x + b`` that minimises the NLL and three penalties, all of them strength times mean square.
 
-    L-BFGS in the eigenbasis of the two Kronecker factors of the Hessian, where few steps are enough.
+    `off_diagonal` is on ``W_ij``, i != j; `intercept` on b; `diagonal` on ``W_ii - 1``. L-BFGS runs in the eigenbasis
+    of the Hessian's Kronecker factors, where few steps are enough; any `factors` from nearby will do.
     """
-    inputs, outputs = factors if factors is not None else kronecker(blocks, k, start)
-    (a, basis_a), (o, basis_o) = torch.linalg.eigh(inputs), torch.linalg.eigh(outputs)
-    lam = off_diagonal / max(1, k * (k - 1))
-    unit = (o.clamp_min(0)[:, None] * a.clamp_min(0)[None, :] + 2 * lam).clamp_min_(1e-6).rsqrt_()
-    unit_b = (outputs.diagonal() + 2 * intercept / k).clamp_min(1e-6).rsqrt()
-    units = torch.cat([unit.reshape(-1), unit_b])
+    a, basis_a, o, basis_o = factors or kronecker(blocks, k, start)
+    turned = lambda left, middle, right: left @ (middle.to(left.dtype) @ right)  # noqa: E731
     eye = torch.eye(k, dtype=torch.bool)
+    pull = torch.full((k, k), off_diagonal / (k * (k - 1)), dtype=torch.float64).masked_fill_(eye, diagonal / k)
+    unit = (o.clamp_min(0)[:, None] * a.clamp_min(0)[None, :] + 2 * pull.mean()).clamp_min_(1e-6).rsqrt_()
+    unit_b = (basis_o.square() @ o.clamp_min(0).to(basis_o.dtype) + 2 * intercept / k).double().clamp_min(1e-6).rsqrt()
+    units = torch.cat([unit.reshape(-1), unit_b])
     first = start.scale if start.scale.ndim == 2 else torch.diag(start.scale)
 
     def matrix(theta: Tensor) -> Tensor:
-        return first + basis_o @ theta[: k * k].view(k, k) @ basis_a.T
+        return first + turned(basis_o, theta[: k * k].view(k, k), basis_a.T)
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         w, b = matrix(theta), theta[k * k :]
@@ -261,25 +276,27 @@ def fit_matrix(
             by_w += p.T @ x
             by_b += p.sum(dim=0)
             n += len(y)
-        off = w.masked_fill(eye, 0.0)
-        value = nll / n + lam * float(off.square().sum()) + intercept / k * float(b @ b)
-        by_w, by_b = by_w / n + 2 * lam * off, by_b / n + 2 * intercept / k * b
-        return value, torch.cat([(basis_o.T @ by_w @ basis_a).reshape(-1), by_b]), nll / n
+        away = torch.where(eye, w - 1, w)
+        value = nll / n + float((pull * away.square()).sum()) + intercept / k * float(b @ b)
+        by_w, by_b = by_w / n + 2 * pull * away, by_b / n + 2 * intercept / k * b
+        return value, torch.cat([turned(basis_o.T, by_w, basis_a).double().reshape(-1), by_b]), nll / n
 
     at = torch.cat([torch.zeros(k * k, dtype=torch.float64), start.shift])
     found, fit = _minimise(objective, at, units, most, k > _LARGE)
     return Fit(matrix(found), found[k * k :], *fit)
 
 
-def kronecker(blocks: Blocks, k: int, at: Fit) -> tuple[Tensor, Tensor]:
-    """The factors of the Hessian, [K, K] each: mean x xᵀ, and mean diag(p) - p pᵀ."""
+def kronecker(blocks: Blocks, k: int, at: Fit) -> Factors:
+    """Eigenvalues [K] and vectors [K, K] of the factors of the Hessian: of mean x xᵀ, and of mean diag(p) - p pᵀ."""
     inputs, outputs, n = torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, k, dtype=torch.float64), 0
     for x, y in blocks():
         p = mapped(Affine(at.scale, at.shift), x).softmax(dim=1)
         inputs += x.T @ x
         outputs += torch.diag(p.sum(dim=0)) - p.T @ p
         n += len(y)
-    return inputs / n, outputs / n
+    (a, basis_a), (o, basis_o) = torch.linalg.eigh(inputs / n), torch.linalg.eigh(outputs / n)
+    kind = torch.float32 if k > _LARGE else torch.float64  # only a basis to search in: it need not be exact
+    return a, basis_a.to(kind), o, basis_o.to(kind)
 
 
 def _minimise(
@@ -296,28 +313,36 @@ def _minimise(
             best = value, theta.clone(), nll, float(gradient.abs().max())
         return value, (gradient * unit).numpy()
 
-    options = {"maxiter": most, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-7}
+    options = {"maxiter": most, "maxcor": 20, "ftol": 1e-8 if large else 1e-10, "gtol": 1e-7}
     with threadpool_limits(None if large else 1):  # threads that wait for each other cost far more than small work
         ended = minimize(round_bowl, (at / unit).numpy(), jac=True, method="L-BFGS-B", options=options)
     return best[1], (best[2], best[3], int(ended.nit), bool(ended.success))
 
 
-def prior_width(rows: Rows, fit: Callable[[Rows, float, Fit | None], Fit], inputs: Callable[[Rows], Blocks]) -> float:
-    """The width of the ridge's prior, in logit units, whose fit makes held-out rows most likely.
+def prior_width(
+    rows: Rows, fit: Callable[[Rows, float, Fit | None], Fit], inputs: Callable[[Rows], Blocks]
+) -> tuple[float, Fit]:
+    """The width of the ridge's prior, in logit units, whose fit makes held-out rows most likely; and a fit under it.
 
     Args:
         fit: the map fitted to some rows under a width, from a start.
         inputs: what the map is applied to.
 
-    The width does not depend on the number of rows, so that where there are many a sample chooses it.
+    The width does not depend on the number of rows, so that where there are many a sample chooses it. There the search
+    goes from stiff to free and ends when a width is no better than the one before.
     """
-    losses = torch.zeros(len(WIDTHS), dtype=torch.float64)
-    for part, held in folds(rows):
+    pairs, fits = folds(rows), {}
+    losses = torch.full((len(WIDTHS),), torch.inf, dtype=torch.float64)
+    for number, (part, held) in enumerate(pairs):
         found = None
         for index, width in enumerate(WIDTHS):
-            found = fit(part, width, found)
-            losses[index] += mean_nll(inputs(held), found.scale, found.shift)
-    return WIDTHS[int(losses.argmin())]
+            if len(pairs) == 1 and index > 1 and losses[index - 1] >= losses[index - 2]:
+                break
+            found = fits[index] = fit(part, width, found)
+            loss = mean_nll(inputs(held), found.scale, found.shift)
+            losses[index] = loss + (losses[index] if number else 0.0)
+    best = int(losses.argmin())
+    return WIDTHS[best], fits[best]
 
 
 def folds(rows: Rows, parts: int = 5, most: int = 1 << 21) -> list[tuple[Rows, Rows]]:

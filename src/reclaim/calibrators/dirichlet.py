@@ -33,7 +33,8 @@ class Dirichlet:
         calibration", NeurIPS 2019.
     Differs: no reference row is subtracted, so that no class is special and a large penalty gives a diagonal map; the
         penalties act on the map after the best temperature and are by default chosen by cross-validation inside the
-        rows. Absent classes take no part: the margin between the groups is kept row by row.
+        rows; the diagonal has a ridge towards that temperature, as wide as theirs. Absent classes take no part: the
+        margin between the groups is kept row by row.
     """
 
     weights: Tensor = field(compare=False)

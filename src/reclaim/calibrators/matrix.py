@@ -33,9 +33,10 @@ class Matrix:
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the penalties (ODIR): Kull et al.,
         "Beyond temperature scaling", NeurIPS 2019.
     Differs: the penalties act on the map after the best temperature, so that they have no units, and are by default
-        chosen by cross-validation inside the rows. L-BFGS runs in the eigenbasis of the Hessian's Kronecker factors;
-        with many classes it stops after a few steps (`converged` says so). Absent classes move together, by the line
-        along which the largest seen logits moved.
+        chosen by cross-validation inside the rows; the diagonal has a ridge towards that temperature, as wide as
+        theirs. L-BFGS runs in the eigenbasis of the Hessian's Kronecker factors; with many classes it stops after a few
+        steps (`converged` says so). Absent classes move together, by the line along which the largest seen logits
+        moved.
     """
 
     weights: Tensor = field(compare=False)
