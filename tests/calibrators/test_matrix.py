@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from reclaim.calibrators.matrix import Matrix
+from reclaim.calibrators.temperature import Temperature
 from reclaim.calibrators.vector import Vector
 from tests.calibrators.reference import nll, recorded, sampled
 
@@ -35,6 +36,14 @@ def test_endless_penalties_leave_a_diagonal_map() -> None:
     assert float(off.abs().max()) < 1e-4
     assert max(abs(bias) for bias in stiff.biases) < 1e-4
     assert float(stiff.weights.diagonal().std()) > 1e-4  # the diagonal itself is free
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_few_rows_leave_it_near_the_temperature(n: int) -> None:
+    z, y = sampled(n=4000 + n, c=10)
+    seen = torch.ones(10, dtype=torch.bool)
+    losses = [nll(method.fit(2 * z[:n], y[:n], seen)(2 * z[n:]), y[n:]) for method in (Matrix, Temperature)]
+    assert losses[0] < losses[1] + 0.05
 
 
 @pytest.mark.real
