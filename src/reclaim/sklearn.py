@@ -215,7 +215,7 @@ def _logits(model: Any, X: Any, size: int) -> np.ndarray:
     p = _floating(model.predict_proba(X))
     if p.shape[1:] != (size,):
         raise BadInput(f"predict_proba gives the shape {list(p.shape)}; the estimator has {size} classes.")
-    return np.log(np.maximum(p, np.finfo(p.dtype).tiny))
+    return np.log(np.maximum(p, 1e-12))
 
 
 def _floating(scores: Any) -> np.ndarray:

@@ -25,6 +25,13 @@ def test_two_bins_of_two_classes_by_hand() -> None:
 def test_equal_values_share_a_bin() -> None:
     values = torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 3.0])
     assert equal_mass_edges(values, 3).tolist() == [1.5, float("inf")]
+    values = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 3.0])
+    assert equal_mass_edges(values, 3).tolist() == [1.5, 2.5, float("inf")]
+
+
+def test_probabilities_that_are_mostly_zero_keep_their_bins() -> None:
+    p = torch.tensor([0.0] * 80 + [0.4] * 10 + [1.0] * 10, dtype=torch.float64)
+    assert equal_mass_edges(p, 15).tolist() == pytest.approx([0.2, 0.7, float("inf")])
 
 
 def test_a_class_without_rows_keeps_its_probability() -> None:

@@ -31,6 +31,13 @@ def test_narrow_bins_give_nearly_the_same_function() -> None:
     assert np.abs(one - other).mean() < 2e-3
 
 
+def test_probabilities_too_small_for_a_slope_do_no_harm() -> None:
+    z, y = sampled(n=500)
+    for kind in ("shared", "one-vs-rest"):
+        fitted = Isotonic.fit(200 * z.double(), y, kind=kind)  # type: ignore[arg-type]
+        assert bool(fitted(200 * z.double()).isfinite().all())
+
+
 def test_functions_never_fall() -> None:
     z, y = sampled()
     fitted = Isotonic.fit(z, y, kind="one-vs-rest")

@@ -50,10 +50,11 @@ class Knots:
 def equal_mass_edges(ordered: Tensor, bins: int) -> Tensor:
     """Upper edges of bins with equally many of the values [N], given in ascending order; the last one is infinite.
 
-    Edges lie midway between two neighbours that differ, so that equal values share a bin; there may be fewer bins.
+    Edges lie midway between two neighbours that differ, so that equal values share a bin; a cut inside a run of equal
+    values moves to its end, and there may be fewer bins.
     """
     cuts = torch.arange(1, bins) * len(ordered) // bins
-    cuts = cuts[(cuts > 0) & (cuts < len(ordered))]
+    cuts = torch.searchsorted(ordered, ordered[cuts[cuts > 0] - 1], right=True)
+    cuts = cuts[cuts < len(ordered)]
     middles = (ordered[cuts - 1] + ordered[cuts]) / 2
-    apart = ordered[cuts - 1] < ordered[cuts]
-    return torch.cat([middles[apart].unique(), torch.tensor([torch.inf], dtype=ordered.dtype)])
+    return torch.cat([middles.unique(), torch.tensor([torch.inf], dtype=ordered.dtype)])

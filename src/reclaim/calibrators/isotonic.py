@@ -17,6 +17,7 @@ from reclaim.calibrators._steps import Knots
 __all__ = ["Isotonic"]
 
 _EXACT = 1 << 21  # pairs of row and class; more are first gathered in narrow bins
+_LEAST = 1e-30  # probabilities below count as this one: slopes between smaller ones would overflow
 _SHIFT = 14  # bits of a float32 that a bin ignores: bins are 0.2 % wide
 
 
@@ -49,7 +50,7 @@ class Isotonic:
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         z, seen, p = inside_probabilities(logits, self.seen, "isotonic map")
-        made = traced(Knots(self.x, self.y, self.sizes).lines(p), p)
+        made = traced(Knots(self.x, self.y, self.sizes).lines(p.clamp_min(_LEAST)), p)
         return joined(logits, z, seen, made, keep_top=len(self.sizes) == 1)
 
     @classmethod
@@ -76,7 +77,7 @@ class Isotonic:
             functions = [_pool(*(_pairs(rows) if len(rows) * rows.num_classes <= _EXACT else _bins(rows)))]
         else:
             z, y = rows.inside()
-            p, ends = z.double().softmax(dim=1), torch.tensor([0.0, 1.0], dtype=torch.float64)
+            p, ends = z.double().softmax(dim=1).clamp_min(_LEAST), torch.tensor([0.0, 1.0], dtype=torch.float64)
             functions = [
                 _pool(*_weighed(p[:, k], (y == k).double())) if count else (ends, ends)
                 for k, count in enumerate(rows.counts().tolist())
@@ -88,7 +89,7 @@ class Isotonic:
 def _pairs(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
     z, y = rows.inside()
     hit = torch.zeros_like(z).scatter_(1, y[:, None], 1.0)
-    return _weighed(z.double().softmax(dim=1).reshape(-1), hit.double().reshape(-1))
+    return _weighed(z.double().softmax(dim=1).clamp_min(_LEAST).reshape(-1), hit.double().reshape(-1))
 
 
 def _weighed(p: Tensor, hit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
