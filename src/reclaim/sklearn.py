@@ -47,7 +47,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     Source: the interface of scikit-learn's CalibratedClassifierCV with ``ensemble=False``.
     Differs: labels reach the classifier as they are in every fold, not as numbers; classes may be absent from the rows;
-        probabilities of zero count as the smallest positive number, not as 1e-12. No sample weights.
+        scores of one against one are not used. No sample weights. Probabilities below 1e-12 count as that.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from reclaim.calibrators._likelihood import fit_diagonal, scaled
+from reclaim.calibrators._likelihood import fit_diagonal
+from reclaim.calibrators._ridges import scaled
 from reclaim.calibrators._rows import Rows
 from reclaim.calibrators.temperature import Temperature
 from reclaim.calibrators.vector import Vector

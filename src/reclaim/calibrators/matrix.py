@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators import Affine
-from reclaim.calibrators._likelihood import absent_line, full, record
+from reclaim.calibrators._ridges import absent_line, full, record
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
 

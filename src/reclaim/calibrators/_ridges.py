@@ -1,0 +1,168 @@
+"""Affine maps of the logits of calibration rows, under ridges that cross-validation chooses.
+
+All maps start at the best temperature, ``x = beta z``, so that the identity is near the optimum and penalties have no
+units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reclaim.calibrators import Affine
+from reclaim.calibrators._likelihood import Blocks, Factors, Fit, fit_diagonal, fit_matrix, kronecker, mean_nll
+from reclaim.calibrators._rows import Rows, mapped
+
+__all__ = ["absent_line", "folds", "full", "prior_width", "record", "ridged", "scaled"]
+
+WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
+
+
+def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tuple[Fit, float]:
+    """`fit_diagonal` of the rows times beta under a ridge, or under the one that cross-validation chooses; and it."""
+    k = rows.num_classes
+
+    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
+        return fit_diagonal(scaled(part, beta), k, k / (2 * len(part) * width**2), scales=scales, start=start)
+
+    start = None
+    if ridge is None:
+        width, start = prior_width(rows, fit, lambda part: scaled(part, beta))
+        ridge = k / (2 * len(rows) * width**2)
+    return fit_diagonal(scaled(rows, beta), k, ridge, scales=scales, start=start), ridge
+
+
+def full(
+    rows: Rows, beta: float, off_diagonal: float | None, intercept: float | None, *, log_softmax: bool = False
+) -> tuple[Fit, dict[str, float]]:
+    """`fit_matrix` of the rows times beta; penalties that are None come from cross-validation. And the penalties."""
+    k = rows.num_classes
+    inputs = lambda part: scaled(part, beta, log_softmax=log_softmax, size=1 << 23)  # noqa: E731
+    reach = float(torch.stack([x.square().mean() for x, _ in scaled(rows, beta, log_softmax=log_softmax)()]).mean())
+
+    def penalties(n: int, width: float) -> tuple[float, float, float]:
+        by_width = k / (2 * n * width**2)
+        return (
+            by_width * (k - 1) * k * max(reach, 1e-12) if off_diagonal is None else off_diagonal,
+            by_width if intercept is None else intercept,
+            by_width,
+        )
+
+    factors: Factors | None = None
+
+    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
+        nonlocal factors
+        strengths = penalties(len(part), width)
+        if start is None:
+            start = fit_diagonal(inputs(part), k, strengths[1], scale_ridge=strengths[2])
+            factors = kronecker(inputs(part), k, start)
+        return fit_matrix(inputs(part), k, *strengths, start=start, most=2 if many else 50, factors=factors)
+
+    many = len(rows) * k * k > 1 << 32
+    width, found = WIDTHS[-1], None
+    if None in (off_diagonal, intercept):
+        width, found = prior_width(rows, fit, inputs)
+        found = Fit(found.scale.diagonal(), found.shift, *(0.0, 0.0, 0, False))
+    strengths = penalties(len(rows), width)
+    first = fit_diagonal(inputs(rows), k, strengths[1], scale_ridge=strengths[2], start=found)
+    made = fit_matrix(
+        inputs(rows), k, *strengths, start=first, most=4 if many else 200, factors=factors if many else None
+    )
+    return made, {"off_diagonal": strengths[0], "intercept": strengths[1]}
+
+
+def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None = None) -> tuple[float, float]:
+    """The line along which a map of the seen logits moves their largest of a row: absent logits move along it too.
+
+    It is fitted to the largest of all and to the largest of the other classes than the row's own: the seen logits that
+    a row of an absent class is up against are of that second kind.
+
+    Args:
+        beta: the slope where the rows do not tell.
+        slope: the slope, where it is known.
+    """
+    if bool(rows.seen.all()):
+        return beta, 0.0
+    tops = []
+    for z, y in rows.blocks():
+        pair = torch.stack([z, mapped(affine, z)])
+        others = pair.scatter(2, y.expand(2, -1)[:, :, None], -torch.inf)
+        tops += [pair.amax(dim=2), others.amax(dim=2)]
+    before, after = torch.cat(tops, dim=1).double()
+    away = before - before.mean()
+    variance = float(away.square().mean())
+    if slope is None:
+        slope = float((away * after).mean()) / variance if variance > 1e-12 else beta
+        slope = slope if slope > 0.1 * beta else beta
+    return slope, float((after - slope * before).mean())
+
+
+def record(fit: Fit, **more: Any) -> dict[str, Any]:
+    """How a fit went, for a calibrator's `details`."""
+    return {
+        "nll": fit.nll,
+        "gradient": fit.gradient,
+        "iterations": fit.iterations,
+        "converged": fit.converged,
+        **more,
+    }
+
+
+def scaled(rows: Rows, beta: float, *, log_softmax: bool = False, size: int = 1 << 20) -> Blocks:
+    """The rows' logits times beta, block by block; with `log_softmax`, their logarithmic probabilities times beta."""
+
+    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
+        for z, y in rows.blocks(size=size):
+            yield (z.log_softmax(dim=1) if log_softmax else z) * beta, y
+
+    return blocks
+
+
+def prior_width(
+    rows: Rows, fit: Callable[[Rows, float, Fit | None], Fit], inputs: Callable[[Rows], Blocks]
+) -> tuple[float, Fit]:
+    """The width of the ridge's prior, in logit units, whose fit makes held-out rows most likely; and a fit under it.
+
+    Args:
+        fit: the map fitted to some rows under a width, from a start.
+        inputs: what the map is applied to.
+
+    The width does not depend on the number of rows, so that where there are many a sample chooses it. There the search
+    goes from stiff to free and ends when a width is no better than the one before.
+    """
+    pairs, fits = folds(rows), {}
+    losses = torch.full((len(WIDTHS),), torch.inf, dtype=torch.float64)
+    for number, (part, held) in enumerate(pairs):
+        found = None
+        for index, width in enumerate(WIDTHS):
+            if len(pairs) == 1 and index > 1 and losses[index - 1] >= losses[index - 2]:
+                break
+            found = fits[index] = fit(part, width, found)
+            loss = mean_nll(inputs(held), found.scale, found.shift)
+            losses[index] = loss + (losses[index] if number else 0.0)
+    best = int(losses.argmin())
+    return WIDTHS[best], fits[best]
+
+
+def folds(rows: Rows, parts: int = 5, most: int = 1 << 21) -> list[tuple[Rows, Rows]]:
+    """Pairs of (fit on, judge on) for cross-validation; one pair, of a sample, where there are over `most` logits.
+
+    The same split for the same rows. A class without a row in the first of a pair is no harm: its ridge holds it.
+    """
+    many = rows.logits.nelement() > most
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(rows)))
+    pieces = order[: 4 * most // rows.logits.shape[1] if many else None].chunk(parts)
+    pairs = []
+    for held in range(1 if many else len(pieces)):
+        rest = torch.cat([piece for index, piece in enumerate(pieces) if index != held])
+        pairs.append((_pick(rows, rest), _pick(rows, pieces[held])))
+    return pairs
+
+
+def _pick(rows: Rows, which: Tensor) -> Rows:
+    which = which.sort().values
+    return Rows(rows.logits[which], rows.labels[which], rows.seen)
