@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -362,18 +363,19 @@ def speed(size: str, every: list[Way], there: set[str], wanted: Sequence[str], o
     row("–", "–", "as they are", "–", "–", nll(fresh.z, fresh.y))
     row("–", "–", "the map that drew the labels", "–", "–", nll(fresh.z * scale + shift, fresh.y))
     for method in wanted:
-        for way in every if method not in SMALL_ONLY or size == "small" else ():
-            if way.method != method:
-                continue
+        if method in SMALL_ONLY and size != "small":
+            continue
+        for way in (way for way in every if way.method == method):
             spent, judged = timed(way, rows, fresh, options)
-            reads = "–" if spent is None else f"{spent / read:,.0f}"
-            row(method, way.library, way.call, "–" if spent is None else f"{spent:.4g}", reads, judged)
-    for library, call, given, of in errors(there, c) if "ece" in wanted else ():
-        given_z = given(rows.z)
-        with calm(options.give_up):
-            value = of(given_z, rows.y)
-            spent = seconds(lambda of=of, given_z=given_z: of(given_z, rows.y), max(9, options.repeats))  # type: ignore[misc]
-        row("ece", library, call, f"{spent:.4g}", f"{spent / read:.1f}", f"(ECE {value:.6f})")
+            cells = ("–", "–") if spent is None else (f"{spent:.4g}", f"{spent / read:,.0f}")
+            row(method, way.library, way.call, *cells, judged)
+    if "ece" in wanted:
+        for library, call, given, of in errors(there, c):
+            z = given(rows.z)
+            with calm(options.give_up):
+                value = of(z, rows.y)
+                spent = seconds(partial(of, z, rows.y), options.repeats)
+            row("ece", library, call, f"{spent:.4g}", f"{spent / read:.1f}", f"(ECE {value:.6f})")
     if "temperature" in wanted:
         extra = extra_memory(lambda: find("calibrators", "temperature").fit(rows.z, rows.y))
         print(f"\nExtra memory of our temperature fit: {extra / 2**20:.1f} MiB.", flush=True)
