@@ -128,12 +128,12 @@ def _command(name: str) -> Any:
             raise BadInput("say either --seen-rows or --all-classes.")
         rows = rows.seen_rows() if seen_rows else rows
         rows = replace(rows, seen=rows.seen.new_ones(len(rows.seen)), finite=True) if all_classes else rows
-        first = load_calibrator(after) if after is not None else None
-        if first is not None:
-            rows = replace(rows, logits=as_tensor(first(rows.logits)))
         doubts = _doubts(rows, load_snapshot(held_out) if held_out else None)
         for doubt in doubts:
             sys.stderr.write(f"reclaim: {doubt}\n")
+        first = load_calibrator(after) if after is not None else None
+        if first is not None:
+            rows = replace(rows, logits=as_tensor(first(rows.logits)))
         fitted = find("calibrators", name).fit(rows.logits, rows.labels, rows.seen, **numbers)
         fitted = replace(fitted, classes=rows.classes, fitted_on=rows.origin)
         whole = fitted if first is None else Chain((first, fitted))
