@@ -25,7 +25,7 @@ def command(family: str = "", *, output: Output = Output()) -> None:
         for f, each in methods.items():
             console.print(f"[bold]{f}[/bold]")
             for m in each:
-                console.print(f"  {m.name:<20} {m.summary}", end="", markup=False)
+                console.print(f"  {m.name:<26} {m.summary}", end="", markup=False)
                 console.print(f"  [dim]({m.source})[/dim]" if m.source else "")
 
     output.show(record, table)
