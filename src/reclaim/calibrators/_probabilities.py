@@ -25,13 +25,15 @@ def traced(made: Tensor, p: Tensor) -> Tensor:
     return made.mul_(1 - TRACE).add_(p, alpha=TRACE)
 
 
-def joined(logits: A, z: Tensor, seen: Tensor, p: Tensor, *, keep_top: bool = False) -> A:
+def joined(logits: A, z: Tensor, seen: Tensor, p: Tensor, *, keep_top: bool = False, scale: float = 1.0) -> A:
     """Logits [N, C] whose softmax over seen classes is `p` [N, K] up to a factor; the groups keep their margin.
+
+    Absent logits and the margin are multiplied with `scale`.
 
     With `keep_top`, the largest seen logit stays the only largest even where `p` says so up to rounding only.
     """
     inside = p.clamp_min(torch.finfo(p.dtype).tiny).log_()
-    made = rejoin(z, seen, inside.sub_(inside.logsumexp(dim=1, keepdim=True)))
+    made = rejoin(z, seen, inside.sub_(inside.logsumexp(dim=1, keepdim=True)), scale)
     if keep_top:
         columns = seen.nonzero().squeeze(1)
         old, new = z.index_select(1, columns), made.index_select(1, columns)

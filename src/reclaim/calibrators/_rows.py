@@ -116,7 +116,7 @@ def calibration_rows(
 
 
 def _check_no_probabilities(z: Tensor) -> None:
-    rows = z[: 1 << 10].double()
+    rows = z[:100].double()
     tolerance = 2e-2 if z.dtype in (torch.float16, torch.bfloat16) else 1e-4
     if z.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < tolerance).all()):
         raise BadInput(

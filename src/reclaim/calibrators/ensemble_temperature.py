@@ -31,7 +31,7 @@ class EnsembleTemperature:
     Source: Zhang, Kailkhura & Han, "Mix-n-Match: Ensemble and Compositional Methods for Uncertainty Calibration in Deep
         Learning", ICML 2020.
     Differs: the weights minimise the likelihood's loss, where the published code always takes the squared error. Mixed
-        over seen classes; absent ones keep their margin to them.
+        over seen classes; absent ones keep their margin to them, at the first temperature.
     """
 
     temperature: float
@@ -47,7 +47,8 @@ class EnsembleTemperature:
         z, seen, p = inside_probabilities(logits, self.seen, "ensemble temperature")
         cooled = (z[:, seen].double() / self.temperature).softmax(dim=1)
         first, second, third = self.weights
-        return joined(logits, z, seen, first * cooled + second * p + third / p.shape[1], keep_top=True)
+        mixed = first * cooled + second * p + third / p.shape[1]
+        return joined(logits, z, seen, mixed, keep_top=True, scale=1 / self.temperature)
 
     @classmethod
     def fit(cls, logits: Array, labels: Array, seen: Array | None = None) -> EnsembleTemperature:
