@@ -61,6 +61,7 @@ def fit_diagonal(
     scales: bool = True,
     start: Fit | None = None,
     most: int = 200,
+    tolerance: float = 1e-10,
 ) -> Fit:
     """``x -> w x + b`` that minimises ``NLL + ridge mean((w - 1)^2 + b^2)``; without `scales`, one common w.
 
@@ -69,6 +70,7 @@ def fit_diagonal(
         k: classes, K.
         start: a fit to start from.
         most: iterations.
+        tolerance: relative decrease of the objective at which to end.
     """
     width = k if scales else 1
     origin = torch.cat([torch.ones(width), torch.zeros(k)]).double()
@@ -96,7 +98,7 @@ def fit_diagonal(
         value = nll / n + float(pull @ away.square())
         return value, gradient / n + 2 * pull * away, nll / n
 
-    found, fit = _minimise(objective, at, unit, most, k > _LARGE)
+    found, fit = _minimise(objective, at, unit, most, tolerance, k > _LARGE)
     return Fit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
 
 
@@ -125,6 +127,7 @@ def fit_matrix(
     start: Fit,
     most: int = 200,
     factors: Factors | None = None,
+    tolerance: float = 1e-10,
 ) -> Fit:
     """``x -> W x + b`` that minimises the NLL and three penalties, all of them strength times mean square.
 
@@ -163,7 +166,7 @@ def fit_matrix(
         return value, torch.cat([turned(basis_o.T, by_w, basis_a).double().reshape(-1), by_b]), nll / n
 
     at = torch.cat([torch.zeros(k * k, dtype=torch.float64), start.shift])
-    found, fit = _minimise(objective, at, units, most, k > _LARGE)
+    found, fit = _minimise(objective, at, units, most, tolerance, k > _LARGE)
     return Fit(matrix(found), found[k * k :], *fit)
 
 
@@ -181,7 +184,12 @@ def kronecker(blocks: Blocks, k: int, at: Fit) -> Factors:
 
 
 def _minimise(
-    objective: Callable[[Tensor], tuple[float, Tensor, float]], at: Tensor, unit: Tensor, most: int, large: bool
+    objective: Callable[[Tensor], tuple[float, Tensor, float]],
+    at: Tensor,
+    unit: Tensor,
+    most: int,
+    tolerance: float,
+    large: bool,
 ) -> tuple[Tensor, tuple[float, float, int, bool]]:
     """L-BFGS in the coordinates ``theta / unit``: the optimum, and (nll, gradient, iterations, converged)."""
     best: tuple[float, Tensor, float, float] = (float("inf"), at, float("nan"), float("nan"))
@@ -194,7 +202,7 @@ def _minimise(
             best = value, theta.clone(), nll, float(gradient.abs().max())
         return value, (gradient * unit).numpy()
 
-    options = {"maxiter": most, "maxcor": 20, "ftol": 1e-8 if large else 1e-10, "gtol": 1e-7}
+    options = {"maxiter": most, "maxcor": 20, "ftol": max(tolerance, 1e-8) if large else tolerance, "gtol": 1e-7}
     with threadpool_limits(None if large else 1):  # threads that wait for each other cost far more than small work
         ended = minimize(round_bowl, (at / unit).numpy(), jac=True, method="L-BFGS-B", options=options)
     return best[1], (best[2], best[3], int(ended.nit), bool(ended.success))

@@ -20,6 +20,7 @@ from reclaim.calibrators._rows import Rows, mapped
 __all__ = ["absent_line", "folds", "full", "prior_width", "record", "ridged", "scaled"]
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
+_ROUGH = 1e-6  # relative, of the objective: enough to tell widths apart
 
 
 def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tuple[Fit, float]:
@@ -27,7 +28,9 @@ def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tup
     k = rows.num_classes
 
     def fit(part: Rows, width: float, start: Fit | None) -> Fit:
-        return fit_diagonal(scaled(part, beta), k, k / (2 * len(part) * width**2), scales=scales, start=start)
+        return fit_diagonal(
+            scaled(part, beta), k, k / (2 * len(part) * width**2), scales=scales, start=start, tolerance=_ROUGH
+        )
 
     start = None
     if ridge is None:
@@ -58,9 +61,10 @@ def full(
         nonlocal factors
         strengths = penalties(len(part), width)
         if start is None:
-            start = fit_diagonal(inputs(part), k, strengths[1], scale_ridge=strengths[2])
+            start = fit_diagonal(inputs(part), k, strengths[1], scale_ridge=strengths[2], tolerance=_ROUGH)
             factors = kronecker(inputs(part), k, start)
-        return fit_matrix(inputs(part), k, *strengths, start=start, most=2 if many else 50, factors=factors)
+        most = 2 if many else 50
+        return fit_matrix(inputs(part), k, *strengths, start=start, most=most, factors=factors, tolerance=_ROUGH)
 
     many = len(rows) * k * k > 1 << 32
     width, found = WIDTHS[-1], None
@@ -131,19 +135,19 @@ def prior_width(
         fit: the map fitted to some rows under a width, from a start.
         inputs: what the map is applied to.
 
-    The width does not depend on the number of rows, so that where there are many a sample chooses it. There the search
-    goes from stiff to free and ends when a width is no better than the one before.
+    The width does not depend on the number of rows, so that where there are many a sample chooses it. The search goes
+    from stiff to free and ends when a width is no better than the one before.
     """
     pairs, fits = folds(rows), {}
+    found: list[Fit | None] = [None] * len(pairs)
     losses = torch.full((len(WIDTHS),), torch.inf, dtype=torch.float64)
-    for number, (part, held) in enumerate(pairs):
-        found = None
-        for index, width in enumerate(WIDTHS):
-            if len(pairs) == 1 and index > 1 and losses[index - 1] >= losses[index - 2]:
-                break
-            found = fits[index] = fit(part, width, found)
-            loss = mean_nll(inputs(held), found.scale, found.shift)
-            losses[index] = loss + (losses[index] if number else 0.0)
+    for index, width in enumerate(WIDTHS):
+        if index > 1 and losses[index - 1] >= losses[index - 2]:
+            break
+        losses[index] = 0.0
+        for number, (part, held) in enumerate(pairs):
+            found[number] = fits[index] = made = fit(part, width, found[number])
+            losses[index] += mean_nll(inputs(held), made.scale, made.shift)
     best = int(losses.argmin())
     return WIDTHS[best], fits[best]
 
