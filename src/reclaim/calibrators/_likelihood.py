@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reclaim.calibrators import Affine
 from reclaim.calibrators._rows import mapped
+from reclaim.calibrators._slopes import LOG2E
 
 __all__ = ["Blocks", "Factors", "Fit", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
 
@@ -84,12 +85,7 @@ def fit_diagonal(
         w, b = theta[:width], theta[width:]
         for x, y in blocks():
             p = torch.addcmul(b.to(x), x, w.to(x))
-            own = p.gather(1, y[:, None])
-            top = p.amax(dim=1, keepdim=True)
-            p.sub_(top).mul_(1.4426950408889634).exp2_()
-            mass = p.sum(dim=1, keepdim=True)
-            nll += float((mass.log() + top - own).sum(dtype=torch.float64))
-            p.div_(mass).scatter_add_(1, y[:, None], p.new_full((len(y), 1), -1.0))
+            nll += _misses(p, y)
             gradient[width:] += p.sum(dim=0)
             by_class = p.mul_(x).sum(dim=0).double()
             gradient[:width] += by_class if scales else by_class.sum()
@@ -100,6 +96,14 @@ def fit_diagonal(
 
     found, fit = _minimise(objective, at, unit, most, tolerance, k > _LARGE)
     return Fit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
+
+
+def _misses(t: Tensor, y: Tensor) -> float:
+    """Turn logits [n, K] in place into their loss's gradient, ``softmax - one-hot label``. Returns the summed loss."""
+    own, top = t.gather(1, y[:, None]), t.amax(dim=1, keepdim=True)
+    mass = t.sub_(top).mul_(LOG2E).exp2_().sum(dim=1, keepdim=True)
+    t.div_(mass).scatter_add_(1, y[:, None], t.new_full((len(y), 1), -1.0))
+    return float((mass.log() + top - own).sum(dtype=torch.float64))
 
 
 def _curvatures(blocks: Blocks, k: int, scales: bool) -> Tensor:
@@ -150,13 +154,8 @@ def fit_matrix(
         w, b = matrix(theta), theta[k * k :]
         nll, by_w, by_b, n = 0.0, torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64), 0
         for x, y in blocks():
-            t = torch.addmm(b.to(x), x, w.to(x).T)
-            own = t.gather(1, y[:, None])
-            top = t.amax(dim=1, keepdim=True)
-            p = t.sub_(top).mul_(1.4426950408889634).exp2_()
-            mass = p.sum(dim=1, keepdim=True)
-            nll += float((mass.log() + top - own).sum(dtype=torch.float64))
-            p.div_(mass).scatter_add_(1, y[:, None], p.new_full((len(y), 1), -1.0))
+            p = torch.addmm(b.to(x), x, w.to(x).T)
+            nll += _misses(p, y)
             by_w += p.T @ x
             by_b += p.sum(dim=0)
             n += len(y)

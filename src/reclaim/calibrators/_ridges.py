@@ -7,6 +7,7 @@ units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def full(
     width, found = WIDTHS[-1], None
     if None in (off_diagonal, intercept):
         width, found = prior_width(rows, fit, inputs)
-        found = Fit(found.scale.diagonal(), found.shift, *(0.0, 0.0, 0, False))
+        found = replace(found, scale=found.scale.diagonal())
     strengths = penalties(len(rows), width)
     first = fit_diagonal(inputs(rows), k, strengths[1], scale_ridge=strengths[2], start=found)
     made = fit_matrix(

@@ -9,9 +9,9 @@ import torch
 
 from reclaim.calibrators._rows import Rows
 
-__all__ = ["Found", "Slope", "best_beta", "slope"]
+__all__ = ["LOG2E", "Found", "Slope", "best_beta", "slope"]
 
-_LOG2E = math.log2(math.e)
+LOG2E = math.log2(math.e)
 _SAMPLE = 1 << 12  # rows that find the neighbourhood of the optimum when there are many more
 
 
@@ -57,7 +57,7 @@ def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -
         top = z.amax(dim=1, keepdim=True)
         own = z.gather(1, y[:, None]) - top
         buffer = buffer.to(z).resize_(z.shape)
-        power = torch.add(top * (-beta * _LOG2E), z, alpha=beta * _LOG2E, out=buffer).exp2_()  # exp2 is the fast one
+        power = torch.add(top * (-beta * LOG2E), z, alpha=beta * LOG2E, out=buffer).exp2_()  # exp2 is the fast one
         mass = power.sum(dim=1, keepdim=True)
         first = power.mul_(z).sum(dim=1, keepdim=True) / mass
         second = width = torch.zeros(())

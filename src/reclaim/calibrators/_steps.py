@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Knots", "equal_mass_edges"]
+__all__ = ["Knots", "bin_means", "equal_mass_edges"]
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,11 @@ def equal_mass_edges(ordered: Tensor, bins: int) -> Tensor:
     cuts = cuts[cuts < len(ordered)]
     middles = (ordered[cuts - 1] + ordered[cuts]) / 2
     return torch.cat([middles.unique(), torch.tensor([torch.inf], dtype=ordered.dtype)])
+
+
+def bin_means(p: Tensor, values: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Upper edges of bins with equally many of `p` [N], and the mean of `values` [N] in each."""
+    edges = equal_mass_edges(p.sort().values, bins)
+    index = torch.bucketize(p.contiguous(), edges)
+    total = torch.zeros(len(edges), dtype=torch.float64).index_add_(0, index, values.double())
+    return edges, total / torch.bincount(index, minlength=len(edges))

@@ -11,7 +11,7 @@ from torch import Tensor
 from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import inside_probabilities, joined, traced
 from reclaim.calibrators._rows import calibration_rows
-from reclaim.calibrators._steps import Knots, equal_mass_edges
+from reclaim.calibrators._steps import Knots, bin_means
 
 __all__ = ["Histogram"]
 
@@ -56,7 +56,7 @@ class Histogram:
             seen: [C] bool; all rows must be of these classes. None: every class was seen.
             bins: per class; fewer where values are equal.
 
-        Raises: BadInput if the rows cannot be used, or are fewer than the bins of all classes.
+        Raises: BadInput if the rows cannot be used, or are fewer than two per class on average.
         """
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
         z, y = rows.inside()
@@ -65,9 +65,6 @@ class Histogram:
             if not count:  # nan stands for the probability itself
                 functions.append((torch.tensor([torch.inf]), torch.tensor([torch.nan])))
                 continue
-            edges = equal_mass_edges(p[:, k].sort().values, bins)
-            index = torch.bucketize(p[:, k].contiguous(), edges)
-            hits = torch.zeros(len(edges), dtype=torch.float64).index_add_(0, index, (y == k).double())
-            functions.append((edges, hits / torch.bincount(index, minlength=len(edges))))
+            functions.append(bin_means(p[:, k], y == k, bins))
         made = Knots.of(functions)
         return cls(made.x, made.y, made.sizes, tuple(rows.seen.tolist()))

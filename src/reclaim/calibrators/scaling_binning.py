@@ -11,7 +11,7 @@ from torch import Tensor
 from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import binary_newton, inside_probabilities, joined, log_odds, traced
 from reclaim.calibrators._rows import calibration_rows
-from reclaim.calibrators._steps import Knots, equal_mass_edges
+from reclaim.calibrators._steps import Knots, bin_means
 
 __all__ = ["ScalingBinning"]
 
@@ -65,12 +65,7 @@ class ScalingBinning:
         line = binary_newton(rows, slopes=1)
         line[(rows.counts() == 0) | (line[:, 0] <= 0)] = torch.tensor([1.0, 0.0], dtype=line.dtype)
         z, _ = rows.inside()
-        lined, functions = (log_odds(z.double().softmax(dim=1), 1)[0] * line[:, 0] + line[:, 1]).sigmoid(), []
-        for column in lined.T:
-            edges = equal_mass_edges(column.sort().values, bins)
-            index = torch.bucketize(column.contiguous(), edges)
-            total = torch.zeros(len(edges), dtype=torch.float64).index_add_(0, index, column)
-            functions.append((edges, total / torch.bincount(index, minlength=len(edges))))
-        made = Knots.of(functions)
+        lined = (log_odds(z.double().softmax(dim=1), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
+        made = Knots.of([bin_means(column, column, bins) for column in lined.T])
         slopes, intercepts = (tuple(part.tolist()) for part in line.T)
         return cls(slopes, intercepts, made.x, made.y, made.sizes, tuple(rows.seen.tolist()))
