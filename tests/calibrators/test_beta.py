@@ -4,10 +4,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from reclaim.calibrators._probabilities import binary_newton, log_odds
+from reclaim.calibrators._probabilities import binary_newton, cooled, log_odds
 from reclaim.calibrators._rows import Rows
 from reclaim.calibrators.beta import Beta
-from tests.calibrators.reference import nll, sampled
+from tests.calibrators.reference import sampled
 
 
 def test_calibrated_probabilities_keep_the_identity() -> None:
@@ -19,19 +19,14 @@ def test_calibrated_probabilities_keep_the_identity() -> None:
 
 def test_it_is_the_logistic_regression_of_every_class() -> None:
     z, y = sampled(n=2000, c=3)
-    found = binary_newton(Rows(z.double(), y, torch.ones(3, dtype=torch.bool)), slopes=2, width=1e5)
-    inputs = torch.stack([part[:, 1] for part in log_odds(z.double().softmax(dim=1), 2)], dim=1).numpy()
+    found = binary_newton(Rows(z.double(), y, torch.ones(3, dtype=torch.bool)), slopes=2, temperature=1.7, width=1e5)
+    inputs = torch.stack([part[:, 1] for part in log_odds(cooled(z, 1.7), 2)], dim=1).numpy()
     expected = LogisticRegression(C=1e11, tol=1e-10, max_iter=5000).fit(inputs, (y == 1).numpy())
     assert found[1].tolist() == pytest.approx([*expected.coef_[0], expected.intercept_[0]], rel=1e-3, abs=1e-3)
 
 
 def test_slopes_are_never_negative_and_an_input_is_left_out_instead() -> None:
     z, y = sampled(n=3000, c=3)
-    fitted = Beta.fit(-z, y)
+    z[:, 0] *= -1
+    fitted = Beta.fit(z, y)
     assert min(fitted.a) >= 0 and min(fitted.b) >= 0 and 0.0 in (*fitted.a, *fitted.b)
-
-
-def test_overconfident_probabilities_get_better() -> None:
-    z, y = sampled(n=8000)
-    fitted = Beta.fit(3 * z[:4000], y[:4000])
-    assert nll(fitted(3 * z[4000:]), y[4000:]) < nll(z[4000:], y[4000:]) + 0.05

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reclaim.calibrators._probabilities import TRACE
+from reclaim.calibrators._probabilities import TRACE, cooled
 from reclaim.calibrators._steps import equal_mass_edges
 from reclaim.calibrators.histogram import Histogram
 from tests.calibrators.reference import sampled
@@ -14,11 +14,12 @@ def test_two_bins_of_two_classes_by_hand() -> None:
     y = torch.tensor([0, 1, 0, 1, 1, 1])
     z = torch.stack([1 - p, p], dim=1).log()
     fitted = Histogram.fit(z, y, bins=2)
+    q = cooled(z, fitted.temperature)[:, 1]
     edges, values = fitted.edges.split(fitted.sizes)[1], fitted.values.split(fitted.sizes)[1]
-    assert edges.tolist() == pytest.approx([0.45, float("inf")])
+    assert edges.tolist() == pytest.approx([float(q[2] + q[3]) / 2, float("inf")])
     assert values.tolist() == pytest.approx([1 / 3, 1.0])
     made = fitted(z).softmax(dim=1)[0, 1]
-    high, low = (1 - TRACE) / 3 + TRACE * 0.1, (1 - TRACE) * 2 / 3 + TRACE * 0.9
+    high, low = (1 - TRACE) / 3 + TRACE * float(q[0]), (1 - TRACE) * 2 / 3 + TRACE * float(1 - q[0])
     assert float(made) == pytest.approx(high / (high + low))
 
 

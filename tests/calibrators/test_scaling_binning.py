@@ -2,7 +2,7 @@
 
 import torch
 
-from reclaim.calibrators._probabilities import log_odds
+from reclaim.calibrators._probabilities import cooled, log_odds
 from reclaim.calibrators.scaling_binning import ScalingBinning
 from tests.calibrators.reference import sampled
 
@@ -10,7 +10,7 @@ from tests.calibrators.reference import sampled
 def test_a_bin_holds_the_mean_of_the_mapped_probabilities() -> None:
     z, y = sampled(n=600)
     fitted = ScalingBinning.fit(z, y, bins=6)
-    odds = log_odds(z.double().softmax(dim=1), 1)[0][:, 2]
+    odds = log_odds(cooled(z, fitted.temperature), 1)[0][:, 2]
     lined = (odds * fitted.slopes[2] + fitted.intercepts[2]).sigmoid()
     edges, values = fitted.edges.split(fitted.sizes)[2], fitted.values.split(fitted.sizes)[2]
     index = torch.bucketize(lined, edges)

@@ -8,16 +8,23 @@ from torch import Tensor
 from reclaim.arrays import A, as_kind, as_tensor
 from reclaim.calibrators._rows import Rows, check_columns, rejoin
 
-__all__ = ["TRACE", "binary_newton", "inside_probabilities", "joined", "log_odds", "traced"]
+__all__ = ["TRACE", "binary_newton", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
 
 TRACE = 1e-3  # of the given probability is mixed into maps that are flat in places, so that order and zeros survive
 
 
-def inside_probabilities(logits: A, seen: tuple[bool, ...], what: str) -> tuple[Tensor, Tensor, Tensor]:
+def cooled(z: Tensor, temperature: float) -> Tensor:
+    """The probabilities [N, K] of logits divided by a temperature, float64."""
+    return (z.double() / temperature).softmax(dim=1)
+
+
+def inside_probabilities(
+    logits: A, seen: tuple[bool, ...], what: str, temperature: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Logits [N, C], `seen` as a mask [C], and the probabilities [N, K] of seen classes among each other, float64."""
     z = as_tensor(logits)
     mask = check_columns(z, seen, what)
-    return z, mask, z[:, mask].double().softmax(dim=1)
+    return z, mask, cooled(z[:, mask], temperature)
 
 
 def traced(made: Tensor, p: Tensor) -> Tensor:
@@ -44,13 +51,16 @@ def joined(logits: A, z: Tensor, seen: Tensor, p: Tensor, *, keep_top: bool = Fa
     return as_kind(made, logits)
 
 
-def binary_newton(rows: Rows, *, slopes: int, active: Tensor | None = None, width: float = 10.0) -> Tensor:
+def binary_newton(
+    rows: Rows, *, slopes: int, temperature: float = 1.0, active: Tensor | None = None, width: float = 10.0
+) -> Tensor:
     """One logistic regression per seen class, all of them at once: is the label this class?
 
     The inputs are ``ln p`` and ``-ln(1 - p)``, or with one slope their sum, the log odds.
 
     Args:
         slopes: 1 or 2.
+        temperature: that makes the probabilities p.
         active: [K, slopes] bool, which slopes are free; the others are 0.
         width: of a normal prior around the identity, which keeps a class that is told apart without error finite.
 
@@ -63,7 +73,7 @@ def binary_newton(rows: Rows, *, slopes: int, active: Tensor | None = None, widt
     origin = free.double()
     origin[:, -1] = 0.0
     theta, damping = origin.clone(), torch.full((k,), 1e-3, dtype=torch.float64)
-    loss, slope, bend = _binary(rows, theta, slopes)
+    loss, slope, bend = _binary(rows, theta, slopes, temperature)
     for _ in range(60):
         gradient = (slope + (theta - origin) / width**2).masked_fill(~free, 0.0)
         hessian = bend + torch.eye(size, dtype=torch.float64) * (1 / width**2 + damping[:, None, None])
@@ -73,7 +83,7 @@ def binary_newton(rows: Rows, *, slopes: int, active: Tensor | None = None, widt
         if float(step.abs().max()) < 1e-9:
             break
         trial = theta - step
-        made = _binary(rows, trial, slopes)
+        made = _binary(rows, trial, slopes, temperature)
         penalty = lambda at: (at - origin).square().sum(dim=1) / (2 * width**2)  # noqa: E731
         better = made[0] + penalty(trial) <= loss + penalty(theta) + 1e-12
         damping = torch.where(better, damping * 0.1, damping * 10 + 1e-3)
@@ -85,13 +95,13 @@ def binary_newton(rows: Rows, *, slopes: int, active: Tensor | None = None, widt
     return theta
 
 
-def _binary(rows: Rows, theta: Tensor, slopes: int) -> tuple[Tensor, Tensor, Tensor]:
+def _binary(rows: Rows, theta: Tensor, slopes: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """Summed loss [K], its gradient [K, F] and Hessian [K, F, F]."""
     k, size = theta.shape
     loss, gradient = torch.zeros(k, dtype=torch.float64), torch.zeros(k, size, dtype=torch.float64)
     hessian = torch.zeros(k, size, size, dtype=torch.float64)
     for z, y in rows.blocks():
-        inputs = log_odds(z.double().softmax(dim=1), slopes)
+        inputs = log_odds(cooled(z, temperature), slopes)
         t = sum(part * theta[:, i] for i, part in enumerate(inputs)) + theta[:, -1]
         hit = torch.zeros_like(t).scatter_(1, y[:, None], 1.0)
         q = t.sigmoid()

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import minimize
 
 from reclaim.arrays import A, Array
-from reclaim.calibrators._probabilities import inside_probabilities, joined
+from reclaim.calibrators._probabilities import cooled, inside_probabilities, joined
 from reclaim.calibrators._rows import calibration_rows
 from reclaim.calibrators._slopes import best_beta
 
@@ -45,9 +45,8 @@ class EnsembleTemperature:
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         z, seen, p = inside_probabilities(logits, self.seen, "ensemble temperature")
-        cooled = (z[:, seen].double() / self.temperature).softmax(dim=1)
         first, second, third = self.weights
-        mixed = first * cooled + second * p + third / p.shape[1]
+        mixed = first * cooled(z[:, seen], self.temperature) + second * p + third / p.shape[1]
         return joined(logits, z, seen, mixed, keep_top=True, scale=1 / self.temperature)
 
     @classmethod

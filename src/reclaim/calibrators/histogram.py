@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from reclaim.arrays import A, Array
-from reclaim.calibrators._probabilities import inside_probabilities, joined, traced
+from reclaim.calibrators._probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibrators._rows import calibration_rows
+from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._steps import Knots, bin_means
 
 __all__ = ["Histogram"]
@@ -21,18 +22,23 @@ class Histogram:
     """Replace every class's probability by its frequency in a bin of equally many rows, one class against the rest.
 
     Attributes:
+        temperature: the best one, T; probabilities are the softmax of logits divided by it.
         edges, values: of all classes' bins, one class after the other: upper edges and frequencies.
         sizes: bins of each seen class.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
+        details: `nll_temperature` (of the best single one), `note`.
 
     Source: Zadrozny & Elkan, "Obtaining calibrated probability estimates from decision trees and naive Bayesian
         classifiers", ICML 2001.
-    Differs: a trace (0.001) of the given probability is kept, so that no row is all zero and the order inside a bin
-        survives; a class without a row keeps its probability. Divided by the sum over seen classes; absent classes keep
-        their margin to them.
+    Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. A trace
+        (0.001) of the cooled probability is kept, so that no row is all zero and the order inside a bin survives; a
+        class without a row keeps its probability. Divided by the sum over seen classes; the margin between the groups
+        is divided by the temperature, row by row. Inside a bin all probabilities are nearly equal: with many classes,
+        labels are less likely than under the temperature alone.
     """
 
+    temperature: float
     edges: Tensor = field(compare=False)
     values: Tensor = field(compare=False)
     sizes: tuple[int, ...]
@@ -44,9 +50,9 @@ class Histogram:
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "histogram")
+        z, seen, p = inside_probabilities(logits, self.seen, "histogram", self.temperature)
         made = Knots(self.edges, self.values, self.sizes).steps(p)
-        return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p))
+        return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p), scale=1 / self.temperature)
 
     @classmethod
     def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, bins: int = 15) -> Histogram:
@@ -59,12 +65,14 @@ class Histogram:
         Raises: BadInput if the rows cannot be used, or are fewer than two per class on average.
         """
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
+        found = best_beta(rows)
         z, y = rows.inside()
-        p, functions = z.double().softmax(dim=1), []
+        p, functions = cooled(z, 1 / found.beta), []
         for k, count in enumerate(rows.counts().tolist()):
-            if not count:  # nan stands for the probability itself
+            if not count or found.note:  # nan stands for the probability itself
                 functions.append((torch.tensor([torch.inf]), torch.tensor([torch.nan])))
                 continue
             functions.append(bin_means(p[:, k], y == k, bins))
         made = Knots.of(functions)
-        return cls(made.x, made.y, made.sizes, tuple(rows.seen.tolist()))
+        details = {"nll_temperature": found.nll, "note": found.note}
+        return cls(1 / found.beta, made.x, made.y, made.sizes, tuple(rows.seen.tolist()), details=details)

@@ -10,8 +10,9 @@ from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 
 from reclaim.arrays import A, Array
-from reclaim.calibrators._probabilities import inside_probabilities, joined, traced
+from reclaim.calibrators._probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibrators._rows import Rows, calibration_rows
+from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._steps import Knots
 
 __all__ = ["Isotonic"]
@@ -26,18 +27,22 @@ class Isotonic:
     """Map probabilities by the best function that never falls: one for all classes, or one per class.
 
     Attributes:
+        temperature: the best one, T; probabilities are the softmax of logits divided by it.
         x, y: the points of all functions, one after the other.
         sizes: points of each function; one function, or one per seen class.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
+        details: `nll_temperature` (of the best single one), `note`.
 
     Source: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002;
         the shared function: Zhang, Kailkhura & Han, "Mix-n-Match", ICML 2020.
-    Differs: straight lines between the points; a trace (0.001) of the given probability is kept, so that order and
-        zeros survive. With more than two million pairs the shared function is fitted to bins 0.2 % wide. Divided by the
-        sum over seen classes; absent classes keep their margin to them.
+    Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. Straight lines
+        between the points; a trace (0.001) of the cooled probability is kept, so that order and zeros survive. With
+        more than two million pairs the shared function is fitted to bins 0.2 % wide. Divided by the sum over seen
+        classes; the margin between the groups is divided by the temperature, row by row.
     """
 
+    temperature: float
     x: Tensor = field(compare=False)
     y: Tensor = field(compare=False)
     sizes: tuple[int, ...]
@@ -49,9 +54,9 @@ class Isotonic:
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "isotonic map")
+        z, seen, p = inside_probabilities(logits, self.seen, "isotonic map", self.temperature)
         made = traced(Knots(self.x, self.y, self.sizes).lines(p.clamp_min(_LEAST)), p)
-        return joined(logits, z, seen, made, keep_top=len(self.sizes) == 1)
+        return joined(logits, z, seen, made, keep_top=len(self.sizes) == 1, scale=1 / self.temperature)
 
     @classmethod
     def fit(
@@ -73,23 +78,27 @@ class Isotonic:
         rows = calibration_rows(
             logits, labels, seen, parameters_per_class=2 if kind == "one-vs-rest" else 0, safer="--kind shared"
         )
-        if kind == "shared":
-            functions = [_pool(*(_pairs(rows) if len(rows) * rows.num_classes <= _EXACT else _bins(rows)))]
+        found, ends = best_beta(rows), torch.tensor([0.0, 1.0], dtype=torch.float64)
+        if found.note:
+            functions = [(ends, ends)] * (1 if kind == "shared" else rows.num_classes)
+        elif kind == "shared":
+            gathered = _pairs if len(rows) * rows.num_classes <= _EXACT else _bins
+            functions = [_pool(*gathered(rows, found.beta))]
         else:
             z, y = rows.inside()
-            p, ends = z.double().softmax(dim=1).clamp_min(_LEAST), torch.tensor([0.0, 1.0], dtype=torch.float64)
+            p = cooled(z, 1 / found.beta).clamp_min(_LEAST)
             functions = [
                 _pool(*_weighed(p[:, k], (y == k).double())) if count else (ends, ends)
                 for k, count in enumerate(rows.counts().tolist())
             ]
-        made = Knots.of(functions)
-        return cls(made.x, made.y, made.sizes, tuple(rows.seen.tolist()))
+        made, details = Knots.of(functions), {"nll_temperature": found.nll, "note": found.note}
+        return cls(1 / found.beta, made.x, made.y, made.sizes, tuple(rows.seen.tolist()), details=details)
 
 
-def _pairs(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+def _pairs(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
     z, y = rows.inside()
     hit = torch.zeros_like(z).scatter_(1, y[:, None], 1.0)
-    return _weighed(z.double().softmax(dim=1).clamp_min(_LEAST).reshape(-1), hit.double().reshape(-1))
+    return _weighed(cooled(z, 1 / beta).clamp_min(_LEAST).reshape(-1), hit.double().reshape(-1))
 
 
 def _weighed(p: Tensor, hit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,12 +107,12 @@ def _weighed(p: Tensor, hit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x, torch.zeros(len(x), dtype=torch.float64).index_add_(0, index, hit) / count, count.double()
 
 
-def _bins(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+def _bins(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
     """The same, with the probabilities of a narrow bin as one value: its lower end."""
     size = (0x3F800000 >> _SHIFT) + 1  # the bits of 1.0
     count, hits = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.int64)
     for z, y in rows.blocks():
-        index = z.softmax(dim=1).float().view(torch.int32) >> _SHIFT
+        index = z.mul(beta).softmax(dim=1).float().view(torch.int32) >> _SHIFT
         count += torch.bincount(index.reshape(-1), minlength=size)
         hits += torch.bincount(index.gather(1, y[:, None]).squeeze(1), minlength=size)
     full = count.nonzero().squeeze(1)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from reclaim.arrays import A, Array
-from reclaim.calibrators._probabilities import binary_newton, inside_probabilities, joined, log_odds, traced
+from reclaim.calibrators._probabilities import binary_newton, cooled, inside_probabilities, joined, log_odds, traced
 from reclaim.calibrators._rows import calibration_rows
+from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._steps import Knots, bin_means
 
 __all__ = ["ScalingBinning"]
@@ -21,17 +22,23 @@ class ScalingBinning:
     """Map every class's log odds by a line, then take the mean of the mapped probabilities in a bin.
 
     Attributes:
+        temperature: the best one, T; probabilities are the softmax of logits divided by it.
         slopes, intercepts: Platt's line, one per seen class.
         edges, values: of all classes' bins, one class after the other: upper edges and means.
         sizes: bins of each seen class.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
+        details: `nll_temperature` (of the best single one), `note`.
 
     Source: Kumar, Liang & Ma, "Verified Uncertainty Calibration", NeurIPS 2019.
-    Differs: a trace (0.001) of the mapped probability is kept, so that the order inside a bin survives; a wide prior
-        around the identity keeps lines finite. Divided by the sum over seen classes; absent classes keep their margin.
+    Differs: starts at the best temperature, with the identity for lines if all rows are right, or worse than chance. A
+        trace (0.001) of the mapped probability is kept, so that the order inside a bin survives; a wide prior around
+        the identity keeps lines finite. Divided by the sum over seen classes; the margin between the groups is divided
+        by the temperature, row by row. Inside a bin all probabilities are nearly equal: with many classes, labels are
+        less likely than under the temperature alone.
     """
 
+    temperature: float
     slopes: tuple[float, ...]
     intercepts: tuple[float, ...]
     edges: Tensor = field(compare=False)
@@ -45,11 +52,11 @@ class ScalingBinning:
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "scaling-binning map")
+        z, seen, p = inside_probabilities(logits, self.seen, "scaling-binning map", self.temperature)
         slopes, intercepts = (torch.tensor(part, dtype=p.dtype) for part in (self.slopes, self.intercepts))
         lined = (log_odds(p, 1)[0] * slopes + intercepts).sigmoid()
         made = Knots(self.edges, self.values, self.sizes).steps(lined)
-        return joined(logits, z, seen, traced(made, lined))
+        return joined(logits, z, seen, traced(made, lined), scale=1 / self.temperature)
 
     @classmethod
     def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, bins: int = 15) -> ScalingBinning:
@@ -62,10 +69,12 @@ class ScalingBinning:
         Raises: BadInput if the rows cannot be used, or are fewer than two per class on average.
         """
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
-        line = binary_newton(rows, slopes=1)
-        line[(rows.counts() == 0) | (line[:, 0] <= 0)] = torch.tensor([1.0, 0.0], dtype=line.dtype)
+        found = best_beta(rows)
+        line = binary_newton(rows, slopes=1, temperature=1 / found.beta)
+        line[bool(found.note) | (rows.counts() == 0) | (line[:, 0] <= 0)] = torch.tensor([1.0, 0.0], dtype=line.dtype)
         z, _ = rows.inside()
-        lined = (log_odds(z.double().softmax(dim=1), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
+        lined = (log_odds(cooled(z, 1 / found.beta), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
         made = Knots.of([bin_means(column, column, bins) for column in lined.T])
         slopes, intercepts = (tuple(part.tolist()) for part in line.T)
-        return cls(slopes, intercepts, made.x, made.y, made.sizes, tuple(rows.seen.tolist()))
+        details, mask = {"nll_temperature": found.nll, "note": found.note}, tuple(rows.seen.tolist())
+        return cls(1 / found.beta, slopes, intercepts, made.x, made.y, made.sizes, mask, details=details)
