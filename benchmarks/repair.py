@@ -1,0 +1,96 @@
+"""Repairs over many scenarios: what each choice of mixture and offset costs against the best one in hindsight.
+
+Run: python benchmarks/repair.py run --set design --minutes 40
+     python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
+
+`run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
+so that methods are compared without training again. What is there already is skipped, so a run may be stopped at any
+time and started again. Real networks and images are read from the folder RECLAIM_DATA; families that lack theirs are
+left out, and named.
+
+The scenarios are divided by family into a design set and a confirmation set. Methods are made and chosen on the design
+set only; the confirmation set is looked at once, at the end. `run` therefore prints accuracies of the design set alone,
+and of the other only whether the pretrained network is better than chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+
+from scenarios import Family
+from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
+from scenarios.registry import FAMILIES
+from torch import Tensor
+
+from reclaim.errors import BadInput
+
+__all__ = ["load", "main"]
+
+
+def run(families: list[Family], minutes: float, pseudo: bool) -> None:
+    """Fill the cache; families in the order given."""
+    until = time.monotonic() + 60 * minutes
+    for family in families:
+        if family.missing:
+            print(f"{family.name}: left out, {family.missing}", flush=True)
+            continue
+        for number, scenario in enumerate(family.scenarios, 1):
+            path = path_of(scenario.name, pseudo=pseudo)
+            if path.exists():
+                continue
+            if time.monotonic() > until:
+                print("no time is left for another scenario", flush=True)
+                return
+            start = time.perf_counter()
+            try:
+                world = family.make(scenario)
+                made = (pseudo_snapshots if pseudo else snapshots)(scenario, world)
+            except BadInput as error:
+                print(f"{scenario.name}: failed, {error}", flush=True)
+                continue
+            save(path, scenario, world.data.classes, made)
+            seconds = time.perf_counter() - start
+            what = "pseudo splits" if pseudo else summary(family, made)
+            print(f"{number}/{len(family.scenarios)} {scenario.name}: {seconds:.0f} s, {what}", flush=True)
+
+
+def summary(family: Family, made: Mapping[str, Tensor]) -> str:
+    """What may be said of a scenario."""
+    seen, y, z = made["seen"], made["labels.test"], made["mix.test"]
+    right = (z.argmax(dim=2) == y).double()
+    if family.group == "confirmation":
+        return "better than chance" if float(right[0].mean()) > 2 / z.shape[2] else "AT CHANCE before"
+    rows = {"seen": seen[y], "absent": ~seen[y]}
+    before, after = (", ".join(f"{name} {row[rows[name]].mean():.3f}" for name in rows) for row in right[[0, -1]])
+    return f"before {before}; after {after}"
+
+
+def chosen(group: str | None, names: str | None) -> list[Family]:
+    """The families of a set, or those named."""
+    known = {family.name: family for family in FAMILIES}
+    if names is None:
+        return [family for family in FAMILIES if group in (None, family.group)]
+    unknown = [name for name in names.split(",") if name not in known]
+    if unknown:
+        raise SystemExit(f"no family {', '.join(unknown)}; there are {', '.join(known)}.")
+    return [known[name] for name in names.split(",")]
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    running = commands.add_parser("run", help="fine-tune the scenarios and keep what the networks answer")
+    running.add_argument("--set", dest="group", choices=("design", "confirmation"), help="of families; both by default")
+    running.add_argument("--families", help="some only, with commas; in the order given")
+    running.add_argument("--minutes", type=float, default=float("inf"), help="start no scenario after so long")
+    running.add_argument("--pseudo", action="store_true", help="the fine-tunings of pseudo cross-validation instead")
+    running.set_defaults(call=lambda given: run(chosen(given.group, given.families), given.minutes, given.pseudo))
+    given = parser.parse_args()
+    given.call(given)
+
+
+if __name__ == "__main__":
+    main()
