@@ -17,9 +17,9 @@ from reclaim.calibrators._steps import Knots
 
 __all__ = ["Isotonic"]
 
-_EXACT = 1 << 21  # pairs of row and class; more are first gathered in narrow bins
+_EXACT = 1 << 17  # pairs of row and class; more are first gathered in narrow bins
 _LEAST = 1e-30  # probabilities below count as this one: slopes between smaller ones would overflow
-_SHIFT = 14  # bits of a float32 that a bin ignores: bins are 0.2 % wide
+_SHIFT = 13  # bits of a float32 that a bin ignores: bins are 0.1 % wide
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Isotonic:
         the shared function: Zhang, Kailkhura & Han, "Mix-n-Match", ICML 2020.
     Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. Straight lines
         between the points; a trace (0.001) of the cooled probability is kept, so that order and zeros survive. With
-        more than two million pairs the shared function is fitted to bins 0.2 % wide. Divided by the sum over seen
-        classes; the margin between the groups is divided by the temperature, row by row.
+        more than 131,072 pairs the shared function is fitted to bins 0.1 % wide. Divided by the sum over seen classes;
+        the margin between the groups is divided by the temperature, row by row.
     """
 
     temperature: float
