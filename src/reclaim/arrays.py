@@ -54,8 +54,10 @@ def rank(ordered: Tensor, values: Tensor, *, right: bool = False) -> Tensor:
 def row_blocks(array: Tensor, size: int = 3 << 20) -> Iterable[slice]:
     """Slices of rows small enough that work on one block stays in the processor's cache, whatever N is.
 
-    `size` is in bytes; a GPU gets 128 times as much.
+    `size` is in bytes; a GPU gets 128 times as much. In a graph that is being traced, all rows are one block.
     """
+    if torch.compiler.is_compiling():
+        return [slice(None)]
     budget = size << (0 if array.device.type == "cpu" else 7)
     rows = max(1, budget // max(1, array[:1].nelement() * array.element_size()))
     return (slice(start, start + rows) for start in range(0, len(array), rows))

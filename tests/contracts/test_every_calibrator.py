@@ -11,7 +11,9 @@ from reclaim.calibrators import Calibrator
 from reclaim.errors import BadInput
 from reclaim.io import load_calibrator, save_calibrator
 from reclaim.metrics.accuracy import accuracy
+from reclaim.onnx_graph import save_onnx
 from reclaim.plugins import find, names
+from reclaim.serving import as_module
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("calibrators"))
@@ -140,3 +142,15 @@ def test_an_affine_one_equals_its_affine_map(name: str) -> None:
         affine = made.affine()
         scaled = z * affine.scale if affine.scale.ndim == 1 else z @ affine.scale.T
         torch.testing.assert_close(scaled + affine.shift, made(z))
+
+
+@EVERY
+def test_as_a_module_and_as_a_graph_it_answers_the_same(name: str, tmp_path: Path) -> None:
+    z, _, seen = toys.logits()
+    made = make(name, seen)
+    ties = torch.tensor([[0.0] * 7, [1e4] * 7, [-1e4] * 7, [3.0, 3, 3, -3, -3, -3, 3], [1e4, -1e4, 0, 0, 0, 0, 0]])
+    rows = torch.cat([z, 30 * z, 1e4 * z, ties, ties.flip(1)])
+    module = as_module(made)
+    torch.testing.assert_close(module(rows), made(rows), rtol=1e-6, atol=1e-6)
+    assert bool(made(rows).isfinite().all())
+    assert save_onnx(tmp_path / "calibrator.onnx", module, rows, ("given", "logits"), {}) < 1e-6

@@ -69,7 +69,7 @@ class Spline:
         left = torch.maximum(others - shift, others.clamp_max(self.room))
         raised = torch.log((1 - left).clamp_min(self.room) / left) + rest
         lead = top - second
-        raised = torch.where(shift == 0, 0.0, torch.maximum(raised, (_GAP - 1) * lead))
+        raised = torch.where(left == others, 0.0, torch.maximum(raised, (_GAP - 1) * lead))
         return torch.where(lead > 0, z.scatter(1, where, top + raised), z)
 
     @classmethod

@@ -34,6 +34,7 @@ COMMANDS = {
     "merge": "Merge models in weight space.",
     "diagnose": "Say what fine-tuning damaged, from two snapshots.",
     "report": "The page, from two snapshots.",
+    "export": "Write a model and its calibrator as one file for serving.",
     "list": "What there is, one line each, with its source.",
 }
 for _name, _help in COMMANDS.items():

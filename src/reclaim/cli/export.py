@@ -1,0 +1,48 @@
+"""``reclaim export``."""
+
+from pathlib import Path
+from typing import Literal
+
+from reclaim.cli.flags import Inputs, Output, open_model
+
+
+def command(
+    *,
+    to: Literal["onnx"],
+    out: Path,
+    model: str | None = None,
+    calibrator: Path | None = None,
+    inputs: Inputs = Inputs(),
+    force: bool = False,
+    output: Output = Output(),
+) -> None:
+    """Write a model, a calibrator, or a model with its calibrator behind it as one file for serving.
+
+    A model takes preprocessed images [N, channels, height, width], a calibrator alone logits [N, classes]; both answer
+    logits and probabilities, for any N. The file's metadata hold the class names and the preprocessing. Its answers
+    are compared with torch's before it gets its name.
+
+    Args:
+        to: the format.
+        out: the file to write.
+        model: the network.
+        calibrator: a file that `reclaim calibrate` wrote; not one that is folded into the model already.
+        force: replace what exists.
+    """
+    from rich.console import Console
+
+    from reclaim.atomic import check_free, write_json
+    from reclaim.export import export_onnx
+    from reclaim.io import load_calibrator
+    from reclaim.onnx_graph import check_extra
+
+    check_free(out, force=force)
+    check_extra()
+    difference = export_onnx(
+        out,
+        None if model is None else open_model(model, inputs),
+        None if calibrator is None else load_calibrator(calibrator),
+    )
+    write_json(out.with_suffix(".run.json"), output.run_record(difference=difference))
+    record = {"out": str(out), "format": to, "difference": difference}
+    output.show(record, lambda: Console().print(f"{to}: {out} (answers as torch does, to {difference:.0e})"))

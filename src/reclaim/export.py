@@ -1,0 +1,80 @@
+"""Models and calibrators as files for serving."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import reclaim
+from reclaim.calibrators import Calibrator
+from reclaim.calibrators.chain import Chain
+from reclaim.classifier import Classifier
+from reclaim.errors import BadInput
+from reclaim.io import calibrator_record
+from reclaim.onnx_graph import save_onnx
+from reclaim.serving import Served, as_module
+
+__all__ = ["export_onnx"]
+
+
+def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibrator | None = None) -> float:
+    """Write a model, a calibrator, or a model with its calibrator behind it as one ONNX file.
+
+    A model takes `images` [N, channels, H, W] as its preprocessing makes them, a calibrator alone `uncalibrated` logits
+    [N, C]; both answer `logits` and `probabilities` [N, C], for any N. The file's metadata hold `classes`, `preprocess`
+    and `calibrator` as JSON.
+
+    Returns: the largest difference between what the file and torch answer to random rows, as a share of a row's
+        largest number, or of 1 where that is larger.
+
+    Raises: BadInput if there is nothing to write, the extra `onnx` is missing, the size of the images is unknown, the
+        two do not fit, or the file answers otherwise than torch.
+    """
+    random = torch.Generator().manual_seed(0)
+    first = _first(calibrator)
+    classes = getattr(first, "classes", ())
+    about = {} if calibrator is None else {"calibrator": calibrator_record(calibrator)}
+    if model is not None:
+        if classes and not model.classes:
+            model = model.bind(classes)
+        classes = model.classes or next(iter(model.namings), ())
+        about["preprocess"] = asdict(model.preprocess)
+        module = Served(model.module, None if calibrator is None else as_module(calibrator, classes))
+        given, rows = "images", torch.randn(16, *_size(model), generator=random)
+    elif calibrator is not None:
+        module = Served(as_module(calibrator))
+        given, rows = "uncalibrated", 5 * torch.randn(64, len(first.seen), generator=random)
+    else:
+        raise BadInput("say what to export: a model (--model), a calibrator (--calibrator), or both.")
+    metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in {"classes": classes, **about}.items()}
+    return save_onnx(
+        path,
+        module,
+        rows,
+        (given, "logits", "probabilities"),
+        {"reclaim": reclaim.__version__, **metadata},
+        agreeing=1.0 if model is None or calibrator is None or _is_affine(calibrator) else 0.75,
+    )
+
+
+def _first(calibrator: Calibrator | None) -> Any:
+    """The calibrator that gets the logits, which of a chain is its first."""
+    return _first(calibrator.steps[0]) if isinstance(calibrator, Chain) else calibrator
+
+
+def _is_affine(calibrator: Calibrator) -> bool:
+    if isinstance(calibrator, Chain):
+        return all(map(_is_affine, calibrator.steps))
+    return hasattr(calibrator, "affine")
+
+
+def _size(model: Classifier) -> tuple[int, int, int]:
+    """Channels, height and width of the images."""
+    side = model.preprocess.crop
+    if side is None:
+        raise BadInput(f"the size of the images that {model.name!r} takes is unknown; say it: --image-size PIXELS.")
+    return model.preprocess.channels or 3, side, side

@@ -1,0 +1,108 @@
+"""Calibrators as modules, which torch.export can trace and a server can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+from reclaim.calibrators import Affine, Calibrator
+from reclaim.calibrators._rows import mapped
+from reclaim.calibrators.chain import Chain
+from reclaim.errors import BadInput
+
+__all__ = ["Served", "as_module"]
+
+
+def as_module(calibrator: Calibrator, classes: Sequence[str] = ()) -> nn.Module:
+    """A calibrator as a module, logits [N, C] -> logits [N, C].
+
+    Args:
+        classes: of the model that makes the logits. An affine calibrator finds its own among them; any other must be
+            for the same ones in the same order.
+
+    Raises: BadInput if the classes do not fit.
+    """
+    if isinstance(calibrator, Chain):
+        return nn.Sequential(*(as_module(step, classes) for step in calibrator.steps))
+    if hasattr(calibrator, "affine"):
+        return _Affine(calibrator.affine(classes))
+    own = getattr(calibrator, "classes", ())
+    if classes and own and tuple(own) != tuple(classes):
+        raise BadInput(
+            f"this calibrator is for {len(own)} classes in their order, and not affine; the model's {len(classes)} "
+            "are others.\n  Fit it to all outputs of the model: reclaim predict … --columns model."
+        )
+    return _Called(calibrator)
+
+
+class Served(nn.Module):
+    """A network and its calibrator: inputs [N, …] -> logits [N, C] and probabilities [N, C]."""
+
+    def __init__(self, network: nn.Module, calibrator: nn.Module | None = None) -> None:
+        super().__init__()
+        self.network, self.calibrator = network, calibrator or nn.Identity()
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.calibrator(self.network(inputs))
+        return logits, logits.softmax(dim=1)
+
+
+class _Affine(nn.Module):
+    """z -> scale z + shift."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, affine: Affine) -> None:
+        super().__init__()
+        self.register_buffer("scale", affine.scale)
+        self.register_buffer("shift", affine.shift)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return mapped(Affine(self.scale, self.shift), logits)
+
+
+class _Called(nn.Module):
+    """The calibrator's own code. It holds no parameters; the graph traced from it does, as constants."""
+
+    def __init__(self, calibrator: Calibrator) -> None:
+        super().__init__()
+        self.calibrator = calibrator
+
+    def forward(self, logits: Tensor) -> Tensor:
+        with _Constants() if isinstance(logits, FakeTensor) else nullcontext():
+            return self.calibrator(logits)
+
+
+class _Constants(TorchFunctionMode):
+    """While a graph is traced: what does not depend on its inputs is computed at once and becomes a constant.
+
+    So a calibrator may ask whether all classes are seen, and pick columns by a mask, as in any other code.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not any(isinstance(leaf, FakeTensor | torch.SymInt) for leaf in tree_leaves((args, kwargs))):
+            with _disable_current_modes():
+                return func(*args, **kwargs)
+        if func is Tensor.__getitem__ and isinstance(args[1], tuple):
+            args = args[0], tuple(_indices(part) for part in args[1])
+        return func(*args, **kwargs)
+
+
+def _indices(part: Any) -> Any:
+    """A mask that is a constant as the indices it stands for."""
+    if isinstance(part, Tensor) and part.dtype == torch.bool and not isinstance(part, FakeTensor):
+        with _disable_current_modes():
+            return part.nonzero().squeeze(1)
+    return part
