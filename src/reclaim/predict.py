@@ -13,11 +13,11 @@ from reclaim.checks import check_finite
 from reclaim.classifier import Classifier, logits_of
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
-from reclaim.io import load_snapshot, snapshot_file
 from reclaim.loader import batches, placed
 from reclaim.progress import track
 from reclaim.running import Running
 from reclaim.snapshot import Snapshot
+from reclaim.snapshot_files import SHARD_SIZE, load_snapshot, snapshot_file
 
 __all__ = ["answers", "evaluation_batches", "find_device", "predict"]
 
@@ -30,6 +30,7 @@ def predict(
     out: Path | None = None,
     features: bool = True,
     half: bool = False,
+    shard_size: int = SHARD_SIZE,
     running: Running = Running(),
 ) -> Snapshot:
     """Run a model over a split.
@@ -40,6 +41,7 @@ def predict(
         out: write a snapshot file block by block and open that, so that memory does not grow with the rows.
         features: keep the inputs of the head too (averaged over positions where it is a convolution).
         half: store logits and features in half precision.
+        shard_size: bytes; a larger snapshot is written as several files with an index.
         running: batch size, workers, device.
 
     Raises: BadInput if the split is missing or empty, a class is unknown to the model, or an example is unreadable.
@@ -61,7 +63,7 @@ def predict(
     blocks = answers(model, rows, data.classes, running, what=split)
     width = model.num_features if features else None
     if out is not None:
-        with snapshot_file(out, about, len(rows), width, dtype=dtype) as write:
+        with snapshot_file(out, about, len(rows), width, dtype=dtype, shard_size=shard_size) as write:
             for start, z, f in blocks:
                 check_finite(z, start)
                 write(start, z, rows.labels[start : start + len(z)], f)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field, replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from reclaim.arrays import as_tensor
 from reclaim.checks import check_classes, check_finite, check_labels, check_seen
 from reclaim.errors import BadInput
+from reclaim.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]
 
@@ -66,10 +67,18 @@ class Snapshot:
 
     def rows(self, which: Tensor) -> Snapshot:
         """The same snapshot with only the rows `which` ([N] bool, or indices)."""
-        pick = lambda tensor: None if tensor is None else tensor[which]  # noqa: E731
+        pick = lambda tensor: tensor.rows(which) if isinstance(tensor, Shards) else tensor[which]  # noqa: E731
         return replace(
-            self, logits=self.logits[which], labels=pick(self.labels), features=pick(self.features), finite=True
+            self,
+            logits=pick(self.logits),
+            labels=None if self.labels is None else self.labels[which],
+            features=None if self.features is None else pick(self.features),
+            finite=True,
         )
+
+    def through(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
+        """The same rows with changed logits: those that a calibrator makes of them, say."""
+        return replace(self, logits=through(self.logits, change))
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""

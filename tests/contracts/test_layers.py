@@ -9,12 +9,12 @@ import reclaim
 
 ROOT = Path(reclaim.__file__).parent
 LAYERS = [
-    {"errors", "arrays", "checks", "plugins", "running", "budget", "snapshot", "weights"},
+    {"errors", "arrays", "checks", "plugins", "running", "budget", "shards", "snapshot", "weights"},
     {"metrics"},
     {"calibrators", "selectors", "merges", "diagnoses"},
-    {"atomic", "checkpoint", "io", "optional", "progress", "images", "preprocess", "networks", "classifier", "models",
-     "data", "holdout", "loader", "predict", "batch_norm", "resume", "fit", "evaluate", "serving", "onnx_graph",
-     "export"},
+    {"atomic", "checkpoint", "snapshot_files", "io", "optional", "progress", "images", "preprocess", "networks",
+     "classifier", "models", "data", "holdout", "loader", "predict", "batch_norm", "resume", "fit", "evaluate",
+     "serving", "onnx_graph", "export"},
     {"recipes", "mixing", "folding", "repair"},
     {"demo", "report"},
     {"cli", "__main__", "sklearn"},

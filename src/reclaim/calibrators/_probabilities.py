@@ -100,7 +100,7 @@ def _binary(rows: Rows, theta: Tensor, slopes: int, temperature: float) -> tuple
     k, size = theta.shape
     loss, gradient = torch.zeros(k, dtype=torch.float64), torch.zeros(k, size, dtype=torch.float64)
     hessian = torch.zeros(k, size, size, dtype=torch.float64)
-    for z, y in rows.blocks():
+    for z, y in rows.blocks(size=1 << 18):
         inputs = log_odds(cooled(z, temperature), slopes)
         t = sum(part * theta[:, i] for i, part in enumerate(inputs)) + theta[:, -1]
         hit = torch.zeros_like(t).scatter_(1, y[:, None], 1.0)

@@ -92,12 +92,13 @@ def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None 
     """
     if bool(rows.seen.all()):
         return beta, 0.0
-    tops = []
-    for z, y in rows.blocks():
-        pair = torch.stack([z, mapped(affine, z)])
-        others = pair.scatter(2, y.expand(2, -1)[:, :, None], -torch.inf)
-        tops += [pair.amax(dim=2), others.amax(dim=2)]
-    before, after = torch.cat(tops, dim=1).double()
+
+    def tops(z: Tensor, y: Tensor) -> list[Tensor]:
+        pair = z, mapped(affine, z)
+        others = [values.scatter(1, y[:, None], -torch.inf) for values in pair]
+        return [values.amax(dim=1) for values in (pair[0], others[0], pair[1], others[1])]
+
+    before, after = rows.per_row(4, tops).view(2, -1)
     away = before - before.mean()
     variance = float(away.square().mean())
     if slope is None:

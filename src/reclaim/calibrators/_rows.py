@@ -7,7 +7,7 @@ balance between the groups where it was. With every class seen, all of this is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,15 @@ class Rows:
         """All logits [N, K] of seen classes at once, and labels [N]."""
         blocks = list(self.blocks())
         return torch.cat([z for z, _ in blocks]), self.labels
+
+    def per_row(self, count: int, numbers: Callable[[Tensor, Tensor], Sequence[Tensor]]) -> Tensor:
+        """[count, N] float64, what `numbers` makes of each row, given logits [n, K] and labels [n] of a block."""
+        made, start = torch.empty(count, len(self), dtype=torch.float64), 0
+        for z, y in self.blocks():
+            for row, values in zip(made, numbers(z, y), strict=True):
+                row[start : start + len(y)] = values
+            start += len(y)
+        return made
 
     def counts(self) -> Tensor:
         """[K] rows of each seen class."""

@@ -60,11 +60,10 @@ class EnsembleTemperature:
         """
         rows = calibration_rows(logits, labels, seen)
         beta = best_beta(rows).beta
-        own = torch.cat([
-            torch.stack([(z * b).log_softmax(dim=1).gather(1, y[:, None]).squeeze(1).double() for b in (beta, 1.0)], 1)
-            for z, y in rows.blocks()
-        ])  # fmt: skip
-        parts = torch.cat([own.exp(), torch.full((len(rows), 1), 1 / rows.num_classes, dtype=torch.float64)], 1).numpy()
+        own = rows.per_row(
+            2, lambda z, y: [(z * b).log_softmax(dim=1).gather(1, y[:, None]).squeeze(1) for b in (beta, 1.0)]
+        ).exp_()
+        parts = torch.cat([own, torch.full((1, len(rows)), 1 / rows.num_classes, dtype=torch.float64)]).numpy().T
         tiny = np.finfo(np.float64).tiny
 
         def loss(w: Any) -> tuple[float, Any]:

@@ -86,8 +86,7 @@ class Spline:
             raise BadInput(f"a spline needs at least two knots, got {knots}.")
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        parts = [_top(z.double() * found.beta, y) for z, y in rows.blocks()]
-        scores, right = (torch.cat(part) for part in zip(*parts, strict=True))
+        scores, right = rows.per_row(2, lambda z, y: _top(z.double() * found.beta, y))
         x, shifts = _table(scores, right, knots)
         if found.note:
             shifts = torch.zeros_like(shifts)

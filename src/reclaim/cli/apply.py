@@ -1,6 +1,5 @@
 """``reclaim apply``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,14 +34,16 @@ def command(
 
     from reclaim.atomic import check_free, write_json
     from reclaim.io import load_calibrator, load_snapshot, save_snapshot
+    from reclaim.snapshot_files import index_of
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
     check_free(out, force=force)
+    check_free(index_of(out), force=force)
     fitted = load_calibrator(calibrator)
     if snapshot is not None:
         rows = load_snapshot(snapshot)
-        save_snapshot(out, replace(rows, logits=fitted(rows.logits)))
+        save_snapshot(out, rows.through(fitted))
         write_json(out.with_suffix(".run.json"), output.run_record())
     else:
         _fold(fitted, open_model(model or "", inputs), out, force, output)

@@ -110,7 +110,6 @@ def _command(name: str) -> Any:
 
         from rich.console import Console
 
-        from reclaim.arrays import as_tensor
         from reclaim.atomic import check_free, write_json
         from reclaim.calibrators.chain import Chain
         from reclaim.io import calibrator_record, load_calibrator, load_snapshot, save_calibrator
@@ -133,7 +132,7 @@ def _command(name: str) -> Any:
             sys.stderr.write(f"reclaim: {doubt}\n")
         first = load_calibrator(after) if after is not None else None
         if first is not None:
-            rows = replace(rows, logits=as_tensor(first(rows.logits)))
+            rows = rows.through(first)
         fitted = find("calibrators", name).fit(rows.logits, rows.labels, rows.seen, **numbers)
         fitted = replace(fitted, classes=rows.classes, fitted_on=rows.origin)
         whole = fitted if first is None else Chain((first, fitted))
@@ -150,9 +149,7 @@ def _command(name: str) -> Any:
                 console.print(f"temperature {fitted.temperature:.4f}")
             if getattr(fitted, "guarantee", None):
                 console.print(f"offset {fitted.offset:.4f}; {fitted.guarantee}")
-            before, made = (
-                evaluate(x).confidence for x in (rows, replace(rows, logits=as_tensor(fitted(rows.logits))))
-            )
+            before, made = (evaluate(x).confidence for x in (rows, rows.through(fitted)))
             console.print(
                 f"on these rows, which flatter it: negative log-likelihood {before.nll:.3f} -> {made.nll:.3f}, "
                 f"calibration error {before.ece:.3f} -> {made.ece:.3f}"
@@ -168,23 +165,24 @@ def _command(name: str) -> Any:
 
 def _logarithm(rows: "Snapshot", floor: float) -> "Snapshot":
     """A snapshot of probabilities as one of logits."""
-    from dataclasses import replace
+    from reclaim.arrays import row_blocks
 
-    p = rows.logits
-    sums = p.sum(dim=1).double()
-    wrong = ((p < 0).any(dim=1) | ((sums - 1).abs() > 1e-2)).nonzero().squeeze(1)
-    if len(wrong):
-        row = int(wrong[0])
-        raise BadInput(f"row {row} holds no probabilities: they sum to {float(sums[row]):.4g}, or one is negative.")
-    p = p.clamp_min(floor) if floor > 0 else p
-    zeros = (p == 0).nonzero()
-    if len(zeros):
-        row, column = (int(index) for index in zeros[0])
+    zeros, first = 0, ""
+    for block in row_blocks(rows.logits):
+        p = rows.logits[block]
+        sums = p.sum(dim=1).double()
+        if len(wrong := ((p < 0).any(dim=1) | ((sums - 1).abs() > 1e-2)).nonzero().squeeze(1)):
+            row, sum_ = block.start + int(wrong[0]), float(sums[wrong[0]])
+            raise BadInput(f"row {row} holds no probabilities: they sum to {sum_:.4g}, or one is negative.")
+        if floor <= 0 and len(places := (p == 0).nonzero()):
+            first = first or f"row {block.start + int(places[0, 0])}, column {int(places[0, 1])}"
+            zeros += len(places)
+    if zeros:
         raise BadInput(
-            f"{len(zeros)} probabilities are zero, the first in row {row}, column {column}; zero has no logarithm.\n"
+            f"{zeros} probabilities are zero, the first in {first}; zero has no logarithm.\n"
             "  Give the network's raw outputs, or say what stands for zero, for example --floor 1e-12."
         )
-    return replace(rows, logits=p.log())
+    return rows.through(lambda p: (p.clamp_min(floor) if floor > 0 else p).log())
 
 
 def _doubts(rows: "Snapshot", held_out: "Snapshot | None") -> list[str]:

@@ -1,6 +1,5 @@
 """``reclaim evaluate``."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from reclaim.cli.flags import Output
@@ -19,7 +18,6 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.arrays import as_tensor
     from reclaim.cli.show import accuracy_table
     from reclaim.evaluate import evaluate
     from reclaim.io import load_calibrator, load_snapshot
@@ -32,7 +30,7 @@ def command(
                 f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} itself, and would be flattered.\n"
                 "  Judge it on another split, or say --same-split."
             )
-        rows = replace(rows, logits=as_tensor(fitted(rows.logits)))
+        rows = rows.through(fitted)
     found = evaluate(rows)
 
     def table() -> None:

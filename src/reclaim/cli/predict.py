@@ -19,6 +19,7 @@ def command(
     columns: Literal["data", "model"] = "data",
     features: Annotated[bool, Parameter(negative="--no-features")] = True,
     half: bool = False,
+    shard_size: float = 5.0,
     skip_bad: bool = False,
     inputs: Inputs = Inputs(),
     running: Annotated[Running, Parameter(name="*")] = Running(),
@@ -37,6 +38,7 @@ def command(
         columns: the classes that compete: those of the data, or all of the model's.
         features: keep the inputs of the last layer too.
         half: store in half precision.
+        shard_size: in GiB; a larger snapshot is written as several files with an index.
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a file that exists.
     """
@@ -44,14 +46,17 @@ def command(
 
     from reclaim.atomic import check_free, write_json
     from reclaim.predict import predict
+    from reclaim.snapshot_files import index_of
 
     check_free(out, force=force)
+    check_free(index_of(out), force=force)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, skip_bad=skip_bad)
     network = network.bind(rows.classes)
     if columns == "model":
         rows = rows.over(network.classes)
-    made = predict(network, rows, split, out=out, features=features, half=half, running=running)
+    made = predict(network, rows, split, out=out, features=features, half=half, shard_size=int(shard_size * 2**30),
+                   running=running)  # fmt: skip
     write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes)))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -1,6 +1,5 @@
 """``reclaim report``."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from reclaim.cli.diagnose import with_model
@@ -31,7 +30,6 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.arrays import as_tensor
     from reclaim.atomic import atomic_file, check_free, write_json
     from reclaim.diagnoses import diagnose
     from reclaim.io import load_calibrator
@@ -43,7 +41,7 @@ def command(
     for path in calibrator or []:
         fitted = load_calibrator(path)
         name = "repaired" if len(calibrator or []) == 1 else path.stem
-        shown[name] = replace(second, logits=as_tensor(fitted(second.logits)))
+        shown[name] = second.through(fitted)
         story.append((name, getattr(fitted, "reason", "")))
     page = render(shown, diagnose(first, second), story=story)
     with atomic_file(out) as temporary:

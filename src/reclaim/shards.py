@@ -1,0 +1,139 @@
+"""Tensors in parts, for snapshots larger than memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+__all__ = ["Shards", "through"]
+
+
+class Shards(Tensor):
+    """A tensor [N, D] in parts, of which one is open at a time.
+
+    Rows taken by a slice or an index are read from their parts, so work that goes by blocks of rows takes the memory of
+    a block and the address space of one part. Everything else that a tensor can do reads the whole first.
+
+    Args:
+        parts: functions that open each part, [n, D] of one type, in the order of their rows.
+        sizes: rows of each.
+        like: a tensor of that width and type.
+        picked: [N] indices of the rows to show; None for all of them in order.
+        changes: what rows go through when they are read: functions of [n, D] that treat rows independently.
+    """
+
+    @staticmethod
+    def __new__(
+        cls,
+        parts: Sequence[Callable[[], Tensor]],
+        sizes: Sequence[int],
+        like: Tensor,
+        picked: Tensor | None = None,
+        changes: tuple[Callable[[Tensor], Tensor], ...] = (),
+    ) -> Shards:
+        n = sum(sizes) if picked is None else len(picked)
+        return torch.Tensor._make_wrapper_subclass(cls, (n, *like.shape[1:]), dtype=like.dtype)
+
+    def __init__(
+        self,
+        parts: Sequence[Callable[[], Tensor]],
+        sizes: Sequence[int],
+        like: Tensor,
+        picked: Tensor | None = None,
+        changes: tuple[Callable[[Tensor], Tensor], ...] = (),
+    ) -> None:
+        self.parts, self.sizes, self.picked, self.changes = parts, sizes, picked, changes
+        self.like = like[:0].clone()
+        self.ends = torch.tensor(sizes).cumsum(0)
+        self.opened: tuple[int, Tensor] | None = None
+
+    def __getitem__(self, rows: Any) -> Tensor:
+        """Rows, read from their parts; [N] bool, indices or a slice. Any other index reads the whole first."""
+        if not isinstance(rows, slice | Tensor):
+            return self.whole()[rows]
+        if self.picked is not None:
+            rows = self.picked[rows]
+        elif isinstance(rows, Tensor):
+            rows = rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows
+        read = self._span(rows) if isinstance(rows, slice) else self._scattered(rows)
+        for change in self.changes:
+            read = change(read)
+        return read
+
+    def detach(self) -> Shards:
+        """Itself: what is read from files has no gradients."""
+        return self
+
+    def rows(self, which: Tensor) -> Shards:
+        """Only some rows, [N] bool or indices; nothing is read."""
+        if which.dtype == torch.bool:
+            which = which.nonzero().squeeze(1)
+        picked = which if self.picked is None else self.picked[which]
+        return Shards(self.parts, self.sizes, self.like, picked, self.changes)
+
+    def then(self, change: Callable[[Tensor], Tensor]) -> Shards:
+        """The same rows, changed when they are read."""
+        like = change(self.like)
+        return Shards(self.parts, self.sizes, like, self.picked, (*self.changes, change))
+
+    def whole(self) -> Tensor:
+        """All rows in memory."""
+        return self[:]
+
+    def _part(self, index: int) -> Tensor:
+        if self.opened is None or self.opened[0] != index:
+            self.opened = None  # the last one goes before the next one comes
+            self.opened = index, self.parts[index]()
+        return self.opened[1]
+
+    def _span(self, rows: slice) -> Tensor:
+        first, last, step = rows.indices(int(self.ends[-1]))
+        if step < 1:
+            raise ValueError("step must be greater than zero")
+        made, filled = None, 0
+        while first < last or made is None:
+            index = min(int(torch.searchsorted(self.ends, first, right=True)), len(self.parts) - 1)
+            begin, stop = int(self.ends[index]) - self.sizes[index], min(last, int(self.ends[index]))
+            part = self._part(index)[first - begin : max(first, stop) - begin : step]
+            if made is None and stop >= last:
+                return part
+            # a copy, for a view would keep its part open
+            made = part.new_empty((-(-(last - first) // step), *part.shape[1:])) if made is None else made
+            made[filled : filled + len(part)] = part
+            first, filled = first + len(part) * step, filled + len(part)
+        return made
+
+    def _scattered(self, rows: Tensor) -> Tensor:
+        rows = torch.where(rows < 0, rows + int(self.ends[-1]), rows)
+        home = torch.searchsorted(self.ends, rows, right=True)
+        read = self._part(0).new_empty((len(rows), *self.shape[1:]))
+        for index in home.unique().tolist():
+            here = (home == index).nonzero().squeeze(1)
+            read[here] = self._part(index)[rows[here] - (int(self.ends[index]) - self.sizes[index])]
+        return read
+
+    def __repr__(self, **_: object) -> str:  # type: ignore[override]
+        return f"Shards({list(self.shape)}, {self.dtype}, {len(self.parts)} parts)"
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """What is made like the rows needs none of them; rows by their index are read; the rest reads the whole."""
+        name = func.overloadpacket.__name__  # type: ignore[attr-defined]
+        if name.startswith("new_"):
+            return func(args[0].like, *args[1:], **(kwargs or {}))
+        if name == "index_select" and args[1] == 0:
+            read, out = args[0][args[2]], (kwargs or {}).get("out")
+            return read if out is None else out.copy_(read)
+        whole: Callable[[Any], Any] = lambda tree: tree_map_only(cls, cls.whole, tree)  # noqa: E731
+        return func(*whole(args), **whole(kwargs or {}))
+
+
+def through(logits: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """`change` of logits [N, C]; of those in parts when they are read."""
+    return logits.then(change) if isinstance(logits, Shards) else change(logits)
