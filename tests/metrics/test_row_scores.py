@@ -65,3 +65,11 @@ def test_the_given_logits_stay_as_they_are() -> None:
 def test_without_rows_there_are_none() -> None:
     z, y, _ = toys.logits()
     assert len(row_scores(z[:0], y[:0]).top) == 0
+
+
+def test_the_rounding_of_large_logits_does_not_show_in_sure_rows() -> None:
+    z = torch.zeros(100, 5)
+    z[:, 2] = torch.linspace(20, 29.9, 100)
+    exact = z.double().log_softmax(dim=1)[:, 2]
+    torch.testing.assert_close(row_scores(z, torch.full((100,), 2)).nll, -exact, rtol=0, atol=2e-7)
+    torch.testing.assert_close(row_scores(z, torch.full((100,), 2)).top, exact.exp(), rtol=0, atol=2e-7)
