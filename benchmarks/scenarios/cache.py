@@ -48,7 +48,7 @@ PARTS = (0.25, 0.5, 0.75)
 JUDGED = ("held", "test")
 MOST = {"held": 2500, "train": 2000, "unlabelled": 2000, "test": 4000, "source": 1000}
 HALF_FROM, WIDEST = 50, 256
-RUNNING = Running(batch_size=64, device="cpu")
+RUNNING = Running(device="cpu")
 
 
 @dataclass(frozen=True)

@@ -90,5 +90,5 @@ def _padded(arrays: dict[str, np.ndarray], name: str, most: int) -> np.ndarray:
     return x
 
 
-RECIPES = (Recipe("adamw", 1e-3, 10), Recipe("sgd", 0.05, 10), Recipe("sgd", 0.2, 15), Recipe("adamw", 3e-3, 6))
+RECIPES = (Recipe("adamw", 1e-3, 10), Recipe("sgd", 0.05, 10), Recipe("sgd", 0.1, 15), Recipe("adamw", 3e-3, 6))
 FAMILIES = (Family("cld3-emoji", "design", cld3, plan("cld3-emoji", RECIPES, 12), (WEIGHTS, TEXTS)),)

@@ -168,7 +168,7 @@ PLAIN = (Recipe("sgd", 0.01, 30), Recipe("adamw", 1e-3, 20), Recipe("sgd", 0.05,
 WITH_BATCH_NORM = (
     Recipe("sgd", 0.003, 20),
     Recipe("adamw", 2e-3, 15),
-    Recipe("sgd", 0.03, 20, frozen=True),
+    Recipe("sgd", 0.015, 20, frozen=True),
     Recipe("sgd", 0.03, 20),
     Recipe("adamw", 3e-4, 15, frozen=True),
     Recipe("sgd", 0.003, 40, frozen=True),
