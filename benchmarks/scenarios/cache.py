@@ -2,7 +2,8 @@
 
 One safetensors file per scenario; its metadata hold the scenario. C classes, W = 11 weights of the fine-tuned network,
 0, 0.1, …, 1, so that [0] is the pretrained and [-1] the fine-tuned one; N rows of a split: "held" and "train" (seen
-classes only), "unlabelled", "test" and "source" (all classes). Logits of 50 classes and more are in half precision.
+classes only), "unlabelled", "test" and "source" (all classes), in random order, so that the first n of them are a
+sample. Logits of 50 classes and more are in half precision.
 
 =================  =========  =======================================================================================
 seen               [C]        bool
