@@ -46,6 +46,15 @@ def test_numbers_keep_their_double_precision(tmp_path: Path) -> None:
             torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)
 
 
+def test_the_file_says_what_it_was_told_and_nothing_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    save_onnx(path, nn.Sequential(nn.Linear(2, 3), nn.ReLU()), torch.randn(3, 2), ("x", "y"), {"classes": "[]"})
+    session = runtime.InferenceSession(path)
+    assert session.get_modelmeta().custom_metadata_map["classes"] == "[]"
+    assert [(part.name, part.shape) for part in session.get_inputs()] == [("x", ["rows", 2])]
+    assert b"site-packages" not in path.read_bytes() and str(Path.cwd()).encode() not in path.read_bytes()
+
+
 def test_what_answers_otherwise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_graph, "_difference", lambda *_: torch.tensor([0.0, 0.0, 1e-3, 0.0]))
     common = (tmp_path / "x.onnx", nn.Linear(2, 3), torch.randn(3, 2), ("x", "y"), {})

@@ -43,7 +43,7 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
             model = model.bind(classes)
         classes = model.classes or next(iter(model.namings), ())
         about["preprocess"] = asdict(model.preprocess)
-        module = Served(model.module, None if calibrator is None else as_module(calibrator, classes))
+        module = Served(model.copy().module.cpu(), None if calibrator is None else as_module(calibrator, classes))
         given, rows = "images", torch.randn(16, *_size(model), generator=random)
     elif calibrator is not None:
         module = Served(as_module(calibrator))

@@ -79,6 +79,7 @@ def _program(module: nn.Module, rows: Tensor, names: list[str]) -> Any:
                 graph,
                 input_names=names[:1],
                 output_names=names[1:],
+                dynamic_shapes=shapes,
                 dynamo=True,
                 optimize=False,  # it would take 1.00001 for 1 and 1e-8 for 0
                 verbose=False,
@@ -87,6 +88,8 @@ def _program(module: nn.Module, rows: Tensor, names: list[str]) -> Any:
             optimizer = require("onnxscript.optimizer", extra="onnx")
             optimizer.fold_constants(program.model)
             optimizer.remove_unused_nodes(program.model)
+            for node in program.model.graph.all_nodes():
+                node.metadata_props.clear()  # stack traces, with the paths of this machine
             return program
     except RuntimeError as error:
         raise BadInput(f"this network cannot be written as a graph: {str(error).splitlines()[0]}") from error
