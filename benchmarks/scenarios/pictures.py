@@ -58,7 +58,7 @@ def tiny(spec: str, file: str, preprocess: Preprocess, side: int, scenario: Scen
     seed = scenario.seed
     splits = divided(train, seed, train=3000)
     splits |= divided(_images(TINY[1], side)[1], seed, held=1000, unlabelled=600, test=2000)
-    splits |= {"source": _of_classes(classes, *_images(TINY[2], side))}
+    splits |= divided(_of_classes(classes, *_images(TINY[2], side)), seed, source=200)
     before = replace(load_model(f"{spec}@{from_data_folder(file)}"), preprocess=preprocess)
     return World(before.bind(classes), _all_seen(classes, splits))
 
