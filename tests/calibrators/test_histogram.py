@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reclaim.calibrators._probabilities import TRACE, cooled
-from reclaim.calibrators._steps import equal_mass_edges
+from reclaim.calibrators._steps import bin_edges
 from reclaim.calibrators.histogram import Histogram
 from tests.calibrators.reference import sampled
 
@@ -25,14 +25,32 @@ def test_two_bins_of_two_classes_by_hand() -> None:
 
 def test_equal_values_share_a_bin() -> None:
     values = torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 3.0])
-    assert equal_mass_edges(values, 3).tolist() == [1.5, float("inf")]
+    assert bin_edges(values, 2).tolist() == [1.5, float("inf")]
     values = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 3.0])
-    assert equal_mass_edges(values, 3).tolist() == [1.5, 2.5, float("inf")]
+    assert bin_edges(values, 2).tolist() == [2.5, float("inf")]
+
+
+def test_cuts_part_the_rows_and_the_sum_evenly() -> None:
+    p = torch.cat([torch.full((90,), 0.01) + torch.arange(90) * 1e-6, torch.linspace(0.1, 1, 10)]).double()
+    edges = bin_edges(p, 7)
+    sizes = torch.bincount(torch.bucketize(p, edges))
+    assert len(edges) == 7 and sizes.tolist()[:3] == [25, 25, 25]  # four parts of the rows
+    sums = p.cumsum(0)[torch.searchsorted(p, edges[3:-1], right=True) - 1]  # four parts of the sum
+    assert sums.tolist() == pytest.approx([float(p.sum()) * q for q in (0.25, 0.5, 0.75)], abs=1.0)
 
 
 def test_probabilities_that_are_mostly_zero_keep_their_bins() -> None:
     p = torch.tensor([0.0] * 80 + [0.4] * 10 + [1.0] * 10, dtype=torch.float64)
-    assert equal_mass_edges(p, 15).tolist() == pytest.approx([0.2, 0.7, float("inf")])
+    assert bin_edges(p, 15).tolist() == pytest.approx([0.2, 0.7, float("inf")])
+
+
+def test_with_many_classes_the_right_answers_stay_apart_from_the_rest() -> None:
+    random = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(20_000, 50, generator=random)
+    y = torch.distributions.Categorical(logits=z).sample()
+    fitted = Histogram.fit(z[:10_000], y[:10_000])
+    right = lambda t: float((t[10_000:].argmax(dim=1) == y[10_000:]).double().mean())  # noqa: E731
+    assert right(fitted(z)) > right(z) - 0.02
 
 
 def test_a_class_without_rows_keeps_its_probability() -> None:

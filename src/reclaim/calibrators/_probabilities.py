@@ -10,7 +10,7 @@ from reclaim.calibrators._rows import Rows, check_columns, rejoin
 
 __all__ = ["TRACE", "binary_newton", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
 
-TRACE = 1e-3  # of the given probability is mixed into maps that are flat in places, so that order and zeros survive
+TRACE = 0.01  # of the given probability is mixed into maps that are flat in places, so that order and zeros survive
 
 
 def cooled(z: Tensor, temperature: float) -> Tensor:

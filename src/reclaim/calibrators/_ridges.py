@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.calibrators import Affine
 from reclaim.calibrators._likelihood import Blocks, Factors, Fit, fit_diagonal, fit_matrix, kronecker, mean_nll
-from reclaim.calibrators._rows import Rows, mapped
+from reclaim.calibrators._rows import Rows
 
-__all__ = ["absent_line", "folds", "full", "prior_width", "record", "ridged", "scaled"]
+__all__ = ["folds", "full", "prior_width", "record", "ridged", "scaled"]
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
+_MANY, _SAMPLE = 1 << 18, 1 << 23  # logits: so many leave no doubt in one judgement, and more than these none at all
 _ROUGH = 1e-6  # relative, of the objective: enough to tell widths apart
 
 
@@ -80,33 +80,6 @@ def full(
     return made, {"off_diagonal": strengths[0], "intercept": strengths[1]}
 
 
-def absent_line(rows: Rows, affine: Affine, beta: float, *, slope: float | None = None) -> tuple[float, float]:
-    """The line along which a map of the seen logits moves their largest of a row: absent logits move along it too.
-
-    It is fitted to the largest of all and to the largest of the other classes than the row's own: the seen logits that
-    a row of an absent class is up against are of that second kind.
-
-    Args:
-        beta: the slope where the rows do not tell.
-        slope: the slope, where it is known.
-    """
-    if bool(rows.seen.all()):
-        return beta, 0.0
-
-    def tops(z: Tensor, y: Tensor) -> list[Tensor]:
-        pair = z, mapped(affine, z)
-        others = [values.scatter(1, y[:, None], -torch.inf) for values in pair]
-        return [values.amax(dim=1) for values in (pair[0], others[0], pair[1], others[1])]
-
-    before, after = rows.per_row(4, tops).view(2, -1)
-    away = before - before.mean()
-    variance = float(away.square().mean())
-    if slope is None:
-        slope = float((away * after).mean()) / variance if variance > 1e-12 else beta
-        slope = slope if slope > 0.1 * beta else beta
-    return slope, float((after - slope * before).mean())
-
-
 def record(fit: Fit, **more: Any) -> dict[str, Any]:
     """How a fit went, for a calibrator's `details`."""
     return {
@@ -154,16 +127,15 @@ def prior_width(
     return WIDTHS[best], fits[best]
 
 
-def folds(rows: Rows, parts: int = 5, most: int = 1 << 21) -> list[tuple[Rows, Rows]]:
-    """Pairs of (fit on, judge on) for cross-validation; one pair, of a sample, where there are over `most` logits.
+def folds(rows: Rows, parts: int = 5) -> list[tuple[Rows, Rows]]:
+    """Pairs of (fit on, judge on) for cross-validation; one pair where there are many logits, of a sample if very many.
 
     The same split for the same rows. A class without a row in the first of a pair is no harm: its ridge holds it.
     """
-    many = rows.logits.nelement() > most
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(rows)))
-    pieces = order[: 4 * most // rows.logits.shape[1] if many else None].chunk(parts)
+    pieces = order[: _SAMPLE // rows.logits.shape[1] if rows.logits.nelement() > _SAMPLE else None].chunk(parts)
     pairs = []
-    for held in range(1 if many else len(pieces)):
+    for held in range(1 if rows.logits.nelement() > _MANY else len(pieces)):
         rest = torch.cat([piece for index, piece in enumerate(pieces) if index != held])
         pairs.append((_pick(rows, rest), _pick(rows, pieces[held])))
     return pairs

@@ -12,7 +12,7 @@ from reclaim.calibrators._rows import Rows
 __all__ = ["LOG2E", "Found", "Slope", "best_beta", "slope"]
 
 LOG2E = math.log2(math.e)
-_SAMPLE = 1 << 12  # rows that find the neighbourhood of the optimum when there are many more
+_SAMPLE = 1 << 10  # rows that find the neighbourhood of the optimum when there are many more
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Knots", "bin_means", "equal_mass_edges"]
+__all__ = ["Knots", "bin_edges", "bin_means"]
 
 
 @dataclass(frozen=True)
@@ -67,22 +67,28 @@ class Knots:
         return at
 
 
-def equal_mass_edges(ordered: Tensor, bins: int) -> Tensor:
-    """Upper edges of bins with equally many of the values [N], given in ascending order; the last one is infinite.
+def bin_edges(ordered: Tensor, bins: int) -> Tensor:
+    """Upper edges of bins of the values [N], given in ascending order and not negative; the last one is infinite.
+
+    Half of the cuts part the values into equally many, half part their sum evenly. Probabilities of one class among
+    many are nearly all small: bins of equally many rows alone would put every large one into the last.
 
     Edges lie midway between two neighbours that differ, so that equal values share a bin; a cut inside a run of equal
     values moves to its end, and there may be fewer bins.
     """
-    cuts = torch.arange(1, bins) * len(ordered) // bins
+    n, by_sum = len(ordered), ordered.double().cumsum(0)
+    rows = torch.arange(1, bins - (bins - 1) // 2) * n // (bins - (bins - 1) // 2)
+    mass = torch.arange(1, (bins - 1) // 2 + 1) * by_sum[-1] / ((bins - 1) // 2 + 1)
+    cuts = torch.cat([rows, torch.searchsorted(by_sum, mass)])
     cuts = torch.searchsorted(ordered, ordered[cuts[cuts > 0] - 1], right=True)
-    cuts = cuts[cuts < len(ordered)]
+    cuts = cuts[cuts < n]
     middles = (ordered[cuts - 1] + ordered[cuts]) / 2
     return torch.cat([middles.unique(), torch.tensor([torch.inf], dtype=ordered.dtype)])
 
 
 def bin_means(p: Tensor, values: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Upper edges of bins with equally many of `p` [N], and the mean of `values` [N] in each."""
-    edges = equal_mass_edges(p.sort().values, bins)
+    """Upper edges of bins of `p` [N], see `bin_edges`, and the mean of `values` [N] in each."""
+    edges = bin_edges(p.sort().values, bins)
     index = torch.bucketize(p.contiguous(), edges)
     total = torch.zeros(len(edges), dtype=torch.float64).index_add_(0, index, values.double())
     return edges, total / torch.bincount(index, minlength=len(edges))

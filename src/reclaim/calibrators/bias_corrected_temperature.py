@@ -10,7 +10,8 @@ import torch
 
 from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators import Affine
-from reclaim.calibrators._ridges import absent_line, record, ridged
+from reclaim.calibrators._balance import balanced
+from reclaim.calibrators._ridges import record, ridged
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
 
@@ -27,12 +28,14 @@ class BiasCorrectedTemperature:
         rest: the shift of every absent class: what the largest seen logits gained on average.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start).
+        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start), `share`
+            (how much of the way from there was gone), `note`.
 
     Source: Alexandari et al., "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
         Adaptation", ICML 2020.
     Differs: a ridge on biases, by default chosen by cross-validation inside the rows, keeps the bias of a class with
-        few rows finite. Absent classes move together.
+        few rows finite. Absent classes move together, and the biases go only as far as that leaves the balance
+        between the groups (`share`).
     """
 
     temperature: float
@@ -71,12 +74,11 @@ class BiasCorrectedTemperature:
         rows = calibration_rows(logits, labels, seen, parameters_per_class=1)
         beta = best_beta(rows).beta
         made, ridge = ridged(rows, beta, ridge, scales=False)
-        inner = Affine(made.scale * beta, made.shift)
-        scale = float(inner.scale[0])
+        kept = balanced(rows, Affine(made.scale * beta, made.shift), beta, one_slope=True)
         return cls(
-            temperature=1 / scale,
-            biases=tuple(inner.shift.tolist()),
-            rest=absent_line(rows, inner, scale, slope=scale)[1],
+            temperature=1 / float(kept.inner.scale[0]),
+            biases=tuple(kept.inner.shift.tolist()),
+            rest=kept.rest[1],
             seen=tuple(rows.seen.tolist()),
-            details=record(made, ridge=ridge, temperature=1 / beta),
+            details=record(made, ridge=ridge, temperature=1 / beta) | kept.record(rows),
         )

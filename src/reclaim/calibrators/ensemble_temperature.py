@@ -80,7 +80,8 @@ class EnsembleTemperature:
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(3)},
             options={"ftol": 1e-12, "maxiter": 200},
         ).x
-        found = np.clip(found, 0, 1) / np.clip(found, 0, 1).sum()
+        found = np.where(found < 1e-9, 0.0, found)  # dust would put a floor under every probability
+        found /= found.sum()
         best = min((corners[0], found), key=lambda w: loss(w)[0])
         details = {"nll_temperature": loss(corners[0])[0], "nll": loss(best)[0]}
         first, second, third = (float(w) for w in best)

@@ -19,7 +19,7 @@ __all__ = ["Histogram"]
 
 @dataclass(frozen=True)
 class Histogram:
-    """Replace every class's probability by its frequency in a bin of equally many rows, one class against the rest.
+    """Replace every class's probability by its frequency in a bin, one class against the rest.
 
     Attributes:
         temperature: the best one, T; probabilities are the softmax of logits divided by it.
@@ -32,10 +32,10 @@ class Histogram:
     Source: Zadrozny & Elkan, "Obtaining calibrated probability estimates from decision trees and naive Bayesian
         classifiers", ICML 2001.
     Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. A trace
-        (0.001) of the cooled probability is kept, so that no row is all zero and the order inside a bin survives; a
-        class without a row keeps its probability. Divided by the sum over seen classes; the margin between the groups
-        is divided by the temperature, row by row. Inside a bin all probabilities are nearly equal: with many classes,
-        labels are less likely than under the temperature alone.
+        (0.01) of the cooled probability is kept, so that no row is all zero and the order inside a bin survives; a
+        class without a row keeps its probability. Half of the cuts between bins part the rows evenly, half the sum of
+        the probabilities: bins of equally many rows alone would throw all large ones together where classes are many.
+        Divided by the sum over seen classes; the margin between the groups is divided by the temperature, row by row.
     """
 
     temperature: float

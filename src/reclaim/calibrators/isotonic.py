@@ -37,7 +37,7 @@ class Isotonic:
     Source: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002;
         the shared function: Zhang, Kailkhura & Han, "Mix-n-Match", ICML 2020.
     Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. Straight lines
-        between the points; a trace (0.001) of the cooled probability is kept, so that order and zeros survive. With
+        between the points; a trace (0.01) of the cooled probability is kept, so that order and zeros survive. With
         more than 131,072 pairs the shared function is fitted to bins 0.1 % wide. Divided by the sum over seen classes;
         the margin between the groups is divided by the temperature, row by row.
     """

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators import Affine
-from reclaim.calibrators._ridges import absent_line, full, record
+from reclaim.calibrators._balance import balanced
+from reclaim.calibrators._ridges import full, record
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
 
@@ -28,7 +29,8 @@ class Matrix:
         rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start).
+        details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start),
+            `share` (how much of the way from there was gone), `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the penalties (ODIR): Kull et al.,
         "Beyond temperature scaling", NeurIPS 2019.
@@ -36,7 +38,7 @@ class Matrix:
         chosen by cross-validation inside the rows; the diagonal has a ridge towards that temperature, as wide as
         theirs. L-BFGS runs in the eigenbasis of the Hessian's Kronecker factors; with many classes it stops after a few
         steps (`converged` says so). Absent classes move together, by the line along which the largest seen logits
-        moved.
+        moved, and the map goes only as far as that leaves the balance between the groups (`share`).
     """
 
     weights: Tensor = field(compare=False)
@@ -81,11 +83,11 @@ class Matrix:
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2, safer="temperature or vector")
         beta = best_beta(rows).beta
         made, strengths = full(rows, beta, off_diagonal, intercept)
-        inner = Affine((made.scale * beta).float(), made.shift.float())
+        kept = balanced(rows, Affine((made.scale * beta).float(), made.shift.float()), beta)
         return cls(
-            weights=inner.scale,
-            biases=tuple(inner.shift.tolist()),
-            rest=absent_line(rows, inner, beta),
+            weights=kept.inner.scale,
+            biases=tuple(kept.inner.shift.tolist()),
+            rest=kept.rest,
             seen=tuple(rows.seen.tolist()),
-            details=record(made, **strengths, temperature=1 / beta),
+            details=record(made, **strengths, temperature=1 / beta) | kept.record(rows),
         )

@@ -32,10 +32,10 @@ class ScalingBinning:
 
     Source: Kumar, Liang & Ma, "Verified Uncertainty Calibration", NeurIPS 2019.
     Differs: starts at the best temperature, with the identity for lines if all rows are right, or worse than chance. A
-        trace (0.001) of the mapped probability is kept, so that the order inside a bin survives; a wide prior around
+        trace (0.01) of the mapped probability is kept, so that the order inside a bin survives; a wide prior around
         the identity keeps lines finite. Divided by the sum over seen classes; the margin between the groups is divided
-        by the temperature, row by row. Inside a bin all probabilities are nearly equal: with many classes, labels are
-        less likely than under the temperature alone.
+        by the temperature, row by row. Half of the cuts between bins part the rows evenly, half the sum of the
+        probabilities, so that with many classes the large ones are told apart.
     """
 
     temperature: float

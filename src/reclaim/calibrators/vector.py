@@ -10,7 +10,8 @@ import torch
 
 from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators import Affine
-from reclaim.calibrators._ridges import absent_line, record, ridged
+from reclaim.calibrators._balance import balanced
+from reclaim.calibrators._ridges import record, ridged
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
 
@@ -26,11 +27,13 @@ class Vector:
         rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
         seen, classes: one bool and one name per class.
         fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start).
+        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start), `share`
+            (how much of the way from there was gone), `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     Differs: starts at the best temperature and is pulled towards it by a ridge, by default chosen by cross-validation
-        inside the rows. Absent classes move together, by the line along which the largest seen logits moved.
+        inside the rows. Absent classes move together, by the line along which the largest seen logits moved,
+        and the map goes only as far as that leaves the balance between the groups (`share`).
     """
 
     weights: tuple[float, ...]
@@ -66,11 +69,11 @@ class Vector:
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
         beta = best_beta(rows).beta
         made, ridge = ridged(rows, beta, ridge, scales=True)
-        inner = Affine(made.scale * beta, made.shift)
+        kept = balanced(rows, Affine(made.scale * beta, made.shift), beta)
         return cls(
-            weights=tuple(inner.scale.tolist()),
-            biases=tuple(inner.shift.tolist()),
-            rest=absent_line(rows, inner, beta),
+            weights=tuple(kept.inner.scale.tolist()),
+            biases=tuple(kept.inner.shift.tolist()),
+            rest=kept.rest,
             seen=tuple(rows.seen.tolist()),
-            details=record(made, ridge=ridge, temperature=1 / beta),
+            details=record(made, ridge=ridge, temperature=1 / beta) | kept.record(rows),
         )
