@@ -13,7 +13,7 @@ from reclaim.errors import BadInput
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
 from reclaim.merges.interpolation import interpolation
-from reclaim.mixing import smallest_within_one_error
+from reclaim.mixing import Mix
 from reclaim.predict import predict
 from reclaim.recipes.fine_tune import fine_tune
 from reclaim.repair import repair, story
@@ -43,7 +43,7 @@ def pictures() -> tuple[Classifier, Classifier]:
 
 def test_it_beats_both_models_and_what_it_reports_is_what_the_model_answers(pair) -> None:
     before, after = pair
-    done = repair(before, after, TARGET)
+    done = repair(before, after, TARGET, select="retention-budget")
     accuracy = {name: evaluate(getattr(done, name)).accuracy for name in ("before", "after", "repaired")}
     assert accuracy["repaired"].all > max(accuracy["before"].all, accuracy["after"].all)
     again = predict(done.model, TARGET, "test")
@@ -172,15 +172,6 @@ def test_without_rows_to_choose_with_it_refuses(splits: dict[str, Split], messag
 # --- how far to go back
 
 
-def test_the_rule_takes_the_smallest_weight_within_one_standard_error() -> None:
-    right = torch.zeros(4, 100)
-    for index, hits in enumerate((50, 76, 79, 80)):
-        right[index, :hits] = 1  # one standard error of .80 with 100 rows is .04
-    assert smallest_within_one_error((0.0, 0.3, 0.6, 1.0), right).weight == 0.3
-    right[1, 75:] = 0
-    assert smallest_within_one_error((0.0, 0.3, 0.6, 1.0), right).weight == 0.6
-
-
 def test_with_few_rows_nothing_is_certified_and_with_many_something_is(pair) -> None:
     few = repair(*pair, TARGET)
     assert few.offset.guarantee is None and "the same rows chose the weight" in few.offset.reason
@@ -196,7 +187,7 @@ def test_with_few_rows_nothing_is_certified_and_with_many_something_is(pair) -> 
 
 
 def test_if_no_offset_fits_the_budget_at_the_mixture_it_falls_back_to_the_fine_tuned_model(pair, monkeypatch) -> None:
-    monkeypatch.setattr("reclaim.repair.WEIGHTS", (0.0,))  # pretend that the pretrained model were as good on seen rows
+    monkeypatch.setattr("reclaim.repair.most_promising", lambda *_, **__: Mix(0.0, "it is the pretrained model"))
     done = repair(*pair, TARGET, numbers={"budget": 0.02})
     assert done.mix.weight == 1.0 and "back to the fine-tuned model" in done.mix.reason
     assert done.offset.guarantee is None
@@ -214,3 +205,10 @@ def test_without_two_groups_of_classes_there_is_nothing_to_repair(pair) -> None:
         repair(*pair, replace(TARGET, seen=ALL))
     with pytest.raises(BadInput, match="no class is marked as seen"):
         repair(*pair, replace(TARGET, seen=~ALL))
+
+
+def test_a_preference_gives_up_the_budget_and_says_so(pair) -> None:
+    done = repair(*pair, TARGET, prefer="balanced")
+    assert done.offset.selector == "bolder" and done.offset.guarantee is None
+    assert all(tried.allowed for tried in done.mix.tried)
+    assert ("Guarantee", "none.") in story(done)

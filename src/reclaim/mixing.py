@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.classifier import Classifier
 from reclaim.data import Split
 from reclaim.merges.interpolation import interpolation
+from reclaim.metrics.tradeoff import accuracies_at
 from reclaim.running import Running
+from reclaim.selectors import Evidence
+from reclaim.selectors.auto import auto
+from reclaim.selectors.bolder import bolder
+from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
+from reclaim.selectors.retention_budget import rows_needed
+from reclaim.snapshot import Snapshot
 
-__all__ = ["WEIGHTS", "Mix", "mixture", "smallest_within_one_error"]
+__all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "mixture", "most_promising"]
 
 WEIGHTS = tuple(step / 10 for step in range(11))
+
+
+Prefer = Literal["balanced", "seen", "absent"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A mixture that was looked at.
+
+    Attributes:
+        weight: of the fine-tuned model.
+        offset: the one it would get.
+        seen: accuracy on held-out seen rows with it.
+        absent, all: estimates of the accuracy on absent classes and on all of them; no row of an absent class was read.
+        allowed: whether the budget is certified.
+    """
+
+    weight: float
+    offset: float
+    seen: float
+    absent: float
+    all: float
+    allowed: bool
 
 
 @dataclass(frozen=True)
@@ -24,13 +54,13 @@ class Mix:
     Attributes:
         weight: 0 is the pretrained model, 1 the fine-tuned one.
         reason: why this one.
-        tried: held-out seen accuracy by weight tried.
+        tried: the mixtures that were looked at.
         rows: held-out rows that chose it.
     """
 
     weight: float
     reason: str
-    tried: dict[str, float] = field(default_factory=dict)
+    tried: tuple[Tried, ...] = ()
     rows: int = 0
 
 
@@ -44,16 +74,51 @@ def mixture(
     return mixed
 
 
-def smallest_within_one_error(weights: tuple[float, ...], right: Tensor) -> Mix:
-    """The smallest weight whose accuracy is within one standard error of the best, from hits [weights, rows]."""
-    accuracy = right.double().mean(dim=1)
-    n, best = right.shape[1], float(accuracy.max())
-    error = (best * (1 - best) / n) ** 0.5
-    index = int((accuracy >= best - error).nonzero()[0])
+def most_promising(
+    before: Snapshot, mixed: Mapping[float, Snapshot], *, budget: float | None = 0.05, prefer: Prefer = "balanced"
+) -> Mix:
+    """The weight whose mixture, with an offset of its own, is right most often over all classes by estimate.
+
+    Each mixture is given the offset of `auto` on these rows, without a budget that of `bolder`. Its seen accuracy is
+    that of the rows, its absent accuracy that of their twins, see `pseudo_absent`. Each class counts alike. If no
+    mixture keeps the budget it is the fine-tuned model.
+
+    Args:
+        before: the pretrained model's answers on held-out rows of seen classes. With one seen class nothing can be
+            estimated, and it is the fine-tuned model.
+        mixed: answers of the mixtures on the same rows, by weight; that of 1 is the fine-tuned model.
+        budget: the seen accuracy that may be lost against the fine-tuned model; None allows everything.
+        prefer: "seen" and "absent" count the classes of that group twice.
+
+    Source: Reclaim; docs/repair.md has what it is measured against.
+    """
+    if int(before.seen.sum()) < 2:
+        return Mix(1.0, "with one seen class there is nothing to imitate absent ones by")
+    share = float(before.seen.double().mean())
+    start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
+    tried = []
+    for weight, rows in mixed.items():
+        evidence = Evidence(seen=rows, before=before, reference=mixed[1.0])
+        certain = budget is not None and len(rows) >= rows_needed(evidence, budget)
+        given = auto(evidence, budget=budget or 0.0) if certain else bolder(evidence)
+        offset, allowed = given.offset, given.guarantee is not None or not certain
+        steps = estimated(before, rows)
+        seen, _ = accuracies_at(steps, offset)
+        _, absent = accuracies_at(steps, offset + start)
+        tried.append(Tried(weight, offset, seen, absent, share * seen + (1 - share) * absent, allowed))
+    counts = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
+    score = lambda t: counts[0] * share * t.seen + counts[1] * (1 - share) * t.absent  # noqa: E731
+    if not any(t.allowed for t in tried):
+        return Mix(
+            1.0, f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows", tuple(tried), len(before)
+        )
+    chosen = max((t for t in tried if t.allowed), key=score)
     return Mix(
-        weight=weights[index],
-        reason=f"the smallest weight of the fine-tuned model within one standard error ({error:.3f}) of the best seen "
-        f"accuracy ({best:.3f}) on {n} held-out rows",
-        tried={f"{weight:g}": float(value) for weight, value in zip(weights, accuracy, strict=True)},
-        rows=n,
+        weight=chosen.weight,
+        reason=f"with an offset of {chosen.offset:.2f} it keeps {chosen.seen:.1%} of {len(before)} held-out seen rows "
+        f"right, and by estimate {chosen.absent:.1%} of absent ones, the best of {len(tried)} weights"
+        + (f" within a budget of {budget:g}" if budget is not None else "")
+        + (f" where {prefer} classes count twice" if prefer != "balanced" else ""),
+        tried=tuple(tried),
+        rows=len(before),
     )

@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
 from reclaim.classifier import Classifier
 from reclaim.data import Data
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
-from reclaim.metrics.margins import margins
-from reclaim.mixing import WEIGHTS, Mix, mixture, smallest_within_one_error
+from reclaim.mixing import WEIGHTS, Mix, Prefer, mixture, most_promising
 from reclaim.predict import predict
 from reclaim.running import Running
 from reclaim.selectors import Evidence
@@ -56,6 +52,7 @@ def repair(
     mix: float | Literal["auto"] = "auto",
     select: str = "auto",
     numbers: Mapping[str, Any] | None = None,
+    prefer: Prefer | None = None,
     extra: Mapping[str, Data] | None = None,
     held_out: float = 0.5,
     seed: int = 0,
@@ -64,8 +61,8 @@ def repair(
     """Repair a fine-tuned classifier.
 
     1. Divide the data: held-out rows of seen classes choose, report rows only report (`divide`).
-    2. Mix the weights of the two models: the smallest weight of the fine-tuned one whose seen accuracy is within one
-       standard error of the best, on half of the held-out rows. If no offset fits the budget there, fall back to 1.
+    2. Mix the weights of the two models: on half of the held-out rows, the weight that promises the best accuracy over
+       all classes within the budget (`most_promising`). If no offset fits the budget there, fall back to 1.
     3. Choose the offset of the mixture on the other half, so that its guarantee holds. With fewer than 200 held-out
        rows all of them choose both, and nothing is guaranteed.
     4. Fold it into the head and run the result on the report rows.
@@ -76,7 +73,10 @@ def repair(
         data: the target domain; its `seen` says which classes the fine-tuning had.
         mix: the weight of the fine-tuned model, or "auto".
         select: a selector of `reclaim list selectors`.
-        numbers: keyword arguments of the selector.
+        numbers: keyword arguments of the selector; `budget` also limits the choice of the weight.
+        prefer: give up the budget, and with it the guarantee, for the best estimated accuracy over all classes
+            ("balanced"), or with the seen or the absent classes counted twice. The offset is then that of bolder, if
+            no selector is given.
         extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data. One split of each is read: the
             only one, or "val", "test", "train", the first there is.
         held_out: the share of rows that choose, where the data have no two splits to keep apart.
@@ -90,6 +90,7 @@ def repair(
     after = after.bind(data.classes)
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
+    select = "bolder" if prefer is not None and select == "auto" else select
     apart = mix == "auto" and len(chooses) >= ENOUGH_TO_DIVIDE
     for_mix, for_offset = halves(chooses, seed) if apart else (chooses, chooses)
     inputs = data.seen_only("train") if "train" in data.splits else chooses  # for statistics, which need no labels
@@ -116,8 +117,12 @@ def repair(
         chosen = Mix(float(mix), "as given")
         mixed, offset, answers = choose(chosen.weight)
     else:
-        right = torch.stack([_right(ask(mixture(before, after, weight, inputs, running), "mix")) for weight in WEIGHTS])
-        chosen = smallest_within_one_error(WEIGHTS, right)
+        chosen = most_promising(
+            ask(before, "mix"),
+            {weight: ask(mixture(before, after, weight, inputs, running), "mix") for weight in WEIGHTS},
+            budget=None if prefer is not None else (numbers or {}).get("budget", 0.05),
+            prefer=prefer or "balanced",
+        )
         mixed, offset, answers = choose(chosen.weight)
         if offset.offset == 0 and offset.guarantee is None and chosen.weight != 1:
             chosen = replace(chosen, weight=1.0, reason=f"back to the fine-tuned model, because at {chosen.weight:g} "
@@ -158,18 +163,14 @@ def story(result: Repair) -> list[tuple[str, str]]:
         )
         lines.append(("In the model", f"the network goes on after its last layer, so {instead}."))
     if rows.labels is not None and bool(rows.seen[rows.labels].all()):
-        lines.append(("Limits", "no row of an absent class was given, so the absent accuracy cannot be measured."))
+        limits = "no row of an absent class was given, so the absent accuracy cannot be measured, only estimated"
+        tried = next((t for t in result.mix.tried if t.weight == result.mix.weight), None)
+        lines.append(("Limits", f"{limits}: {tried.absent:.1%}." if tried else f"{limits}."))
     return lines
 
 
 def _uncertified(offset: LogitOffset, why: str) -> LogitOffset:
     return replace(offset, guarantee=None, reason=f"{offset.reason}; not certified, because {why}")
-
-
-def _right(rows: Snapshot) -> Tensor:
-    """Whether each row is right, [N] bool."""
-    assert rows.labels is not None
-    return margins(rows.logits, rows.labels, rows.seen).right
 
 
 def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:

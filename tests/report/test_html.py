@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import torch
 
 from reclaim.diagnoses import diagnose
+from reclaim.mixing import Mix, Tried
 from reclaim.report.html import render
 from tests import toys
 
@@ -47,9 +48,12 @@ def test_without_absent_rows_it_says_so_and_draws_no_curve() -> None:
     assert "the absent accuracy cannot be measured" in text and "polyline" not in text and "None" not in text
 
 
+MIX = Mix(0.5, "because", (Tried(0, 0, 0.5, 0.6, 0.55, False), Tried(0.5, 2, 0.9, 0.5, 0.7, True)), 20)
+
+
 def test_what_was_done_and_tried_is_told() -> None:
-    text = page(story=[("Mixing", "half of the way.")], tried={"0": 0.5, "0.5": 0.9, "1": 0.8}, chosen=0.5)
-    assert "half of the way." in text and "weight 0.5: 90.0%" in text
+    text = page(story=[("Mixing", "half of the way.")], mix=MIX)
+    assert "half of the way." in text and "seen at weight 0.5: 90.0%" in text and "over the budget" in text
 
 
 def test_names_from_outside_cannot_write_markup() -> None:
@@ -72,7 +76,7 @@ def test_it_is_well_formed() -> None:
         def handle_endtag(self, tag: str) -> None:
             assert open_tags.pop() == tag
 
-    Check().feed(page(tried={"0": 0.5, "1": 0.8}, chosen=1.0))
+    Check().feed(page(mix=MIX))
     assert not open_tags
 
 

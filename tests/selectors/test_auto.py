@@ -7,6 +7,7 @@ import torch
 from reclaim.selectors import Evidence
 from reclaim.selectors.auto import auto
 from reclaim.selectors.average_logit_gap import average_logit_gap
+from reclaim.selectors.bolder import bolder
 from reclaim.selectors.gap_matching import gap_matching
 from reclaim.selectors.labelled import labelled
 from reclaim.selectors.rate_matching import rate_matching
@@ -21,8 +22,22 @@ def test_labelled_rows_decide_alone() -> None:
     assert chosen.offset == labelled(EVIDENCE).offset and chosen.evidence == {"labelled": len(EVIDENCE.labelled)}
 
 
+def test_the_pretrained_answers_lower_the_offset_but_never_raise_it_above_the_budget() -> None:
+    given = Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before)
+    generous, strict = auto(given, budget=0.3), auto(given, budget=0.02)
+    most = retention_budget(given, budget=0.3).offset
+    assert generous.offset == (bolder(given).offset + most) / 2 < most
+    assert strict.offset == retention_budget(given, budget=0.02).offset < bolder(given).offset
+    assert generous.guarantee and strict.guarantee
+
+
+def test_an_offset_is_never_below_zero() -> None:
+    rows = replace(EVIDENCE.seen, logits=EVIDENCE.seen.logits + 9.0 * ~EVIDENCE.seen.seen)
+    assert auto(Evidence(seen=rows, before=EVIDENCE.before), budget=0.02).offset == 0
+
+
 def test_held_out_rows_spend_the_budget() -> None:
-    chosen = auto(Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before), budget=0.1)
+    chosen = auto(Evidence(seen=EVIDENCE.seen), budget=0.1)
     assert chosen.offset == retention_budget(EVIDENCE, budget=0.1).offset
     assert chosen.guarantee == "seen accuracy falls by at most 0.1 in expectation, n = " + str(len(EVIDENCE.seen))
 

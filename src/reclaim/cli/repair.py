@@ -27,6 +27,7 @@ def repair(
     seen: str | None = None,
     mix: float | Literal["auto"] = "auto",
     select: str = "auto",
+    prefer: Literal["balanced", "seen", "absent"] | None = None,
     held_out: float = 0.5,
     unlabelled: str | None = None,
     source: str | None = None,
@@ -53,6 +54,8 @@ def repair(
             those the fine-tuned model's directory names, or those of the training split.
         mix: the weight of the fine-tuned model, from 0 to 1, or "auto".
         select: how to choose the offset; `reclaim list selectors` describes the ways.
+        prefer: give up the budget of lost seen accuracy for the best estimated accuracy over all classes, or with
+            seen or absent classes counted twice.
         held_out: the share of rows that choose, where the data have only one split besides the training one.
         unlabelled: more evidence: data of the target domain whose labels are not read.
         source: more evidence: labelled data of all classes from the pretraining domain.
@@ -77,8 +80,8 @@ def repair(
         rows = rows.over(end.bind(rows.classes).classes)
     more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
     extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items() if path is not None}
-    result = run(start, end, rows, mix=mix, select=select, numbers=given, extra=extra, held_out=held_out, seed=seed,
-                 running=running)  # fmt: skip
+    result = run(start, end, rows, mix=mix, select=select, numbers=given, prefer=prefer, extra=extra,
+                 held_out=held_out, seed=seed, running=running)  # fmt: skip
     with atomic_directory(out, force=force) as folder:
         record = write(folder, result, output, seed)
     output.show(record, lambda: _print(result, out))
@@ -104,8 +107,7 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}
     save(folder, result.model)
     save_calibrator(folder / "calibrator.json", result.offset)
-    tried = result.mix.tried or None
-    page = render(shown, findings, story=story(result), tried=tried, chosen=result.mix.weight)
+    page = render(shown, findings, story=story(result), mix=result.mix)
     (folder / "report.html").write_text(page, encoding="utf-8")
     record = output.run_record(
         seed=seed,

@@ -12,7 +12,7 @@ from reclaim.arrays import Array, merged, rank, sorted_values
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.margins import Margins, margins
 
-__all__ = ["Criterion", "Curve", "Steps", "area", "area_of", "best", "curve", "curve_of", "steps_of"]
+__all__ = ["Criterion", "Curve", "Steps", "accuracies_at", "area", "area_of", "best", "curve", "curve_of", "steps_of"]
 
 Criterion = Literal["overall", "balanced", "harmonic"]
 
@@ -84,6 +84,12 @@ def curve_of(steps: Steps) -> Curve:
         absent=gained / (steps.num_absent or torch.nan),
         all=(kept + gained) / max(1, steps.num_seen + steps.num_absent),
     )
+
+
+def accuracies_at(steps: Steps, offset: float) -> tuple[float, float]:
+    """Seen and absent accuracy under one offset; NaN without rows of the group."""
+    kept, won = int((steps.lost > offset).sum()), int((steps.won < offset).sum())
+    return kept / (steps.num_seen or torch.nan), won / (steps.num_absent or torch.nan)
 
 
 def best(points: Curve, criterion: Criterion = "overall") -> tuple[float, float]:

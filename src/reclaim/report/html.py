@@ -11,6 +11,7 @@ from reclaim.diagnoses import Finding
 from reclaim.evaluate import Evaluation, evaluate
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Curve, curve_of, steps_of
+from reclaim.mixing import Mix
 from reclaim.report.charts import Line, line_chart, tradeoff_chart
 from reclaim.snapshot import Snapshot
 
@@ -23,8 +24,7 @@ def render(
     *,
     title: str = "What fine-tuning did, and what came back",
     story: Sequence[tuple[str, str]] = (),
-    tried: Mapping[str, float] | None = None,
-    chosen: float | None = None,
+    mix: Mix | None = None,
 ) -> str:
     """The report page.
 
@@ -32,7 +32,7 @@ def render(
         snapshots: answers of each model on the same rows, by name ("before", "after", "repaired", …), in order.
         findings: the diagnoses.
         story: what was done, as (term, sentence).
-        tried: held-out seen accuracy by mixing weight, and `chosen`, the weight taken.
+        mix: the mixing weights that were tried, and the one taken.
 
     Returns: HTML, a few ten kilobytes, without a script or a foreign address.
     """
@@ -50,7 +50,8 @@ def render(
         classes=len(next(iter(snapshots.values())).seen),
         num_seen=int(next(iter(snapshots.values())).seen.sum()),
         tradeoff=_tradeoff(snapshots, rows),
-        mixing=_mixing(tried, chosen),
+        mix=mix,
+        mixing=_mixing(mix),
         findings=sorted(findings, key=lambda finding: not finding.damaged),
         story=story,
     )
@@ -66,14 +67,15 @@ def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation])
     return tradeoff_chart(curves) if curves else ""
 
 
-def _mixing(tried: Mapping[str, float] | None, chosen: float | None) -> str:
-    if not tried:
+_MIXING = {"repaired": "all", "after": "seen", "before": "absent"}  # the colour that each accuracy takes
+
+
+def _mixing(mix: Mix | None) -> str:
+    if mix is None or not mix.tried:
         return ""
-    x = torch.tensor([float(weight) for weight in tried], dtype=torch.float64)
-    y = torch.tensor(list(tried.values()), dtype=torch.float64)
-    mark = None
-    if chosen is not None:
-        at = int((x - chosen).abs().argmin())
-        mark = (float(x[at]), float(y[at]), f"weight {x[at]:g}: {y[at]:.1%}")
-    line = Line("repaired", x, y, mark)
-    return line_chart([line], "weight of the fine-tuned model", "held-out seen accuracy", "Accuracy by mixing weight")
+    x, lines = torch.tensor([t.weight for t in mix.tried], dtype=torch.float64), []
+    for name, key in _MIXING.items():
+        y = torch.tensor([getattr(t, key) for t in mix.tried], dtype=torch.float64)
+        at = int((x - mix.weight).abs().argmin())
+        lines.append(Line(name, x, y, (float(x[at]), float(y[at]), f"{key} at weight {x[at]:g}: {y[at]:.1%}")))
+    return line_chart(lines, "weight of the fine-tuned model", "accuracy", "Accuracy by mixing weight")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from reclaim.selectors import Evidence, Selection
 from reclaim.selectors.average_logit_gap import average_logit_gap
+from reclaim.selectors.bolder import bolder
 from reclaim.selectors.gap_matching import gap_matching
 from reclaim.selectors.labelled import labelled
 from reclaim.selectors.rate_matching import rate_matching
@@ -17,10 +18,11 @@ __all__ = ["auto"]
 def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
     """Choose by the strongest evidence: labelled rows, then unlabelled ones, then held-out rows of seen classes.
 
-    With labelled rows of all classes it is their best offset. Otherwise it is the retention budget, lowered to what
-    rate matching asks for where unlabelled target rows are given, so that the certificate holds. With too few held-out
-    rows for a certificate it is gap matching, or the average logit gap without the pretrained model, and promises
-    nothing.
+    With labelled rows of all classes it is their best offset. Otherwise it is the retention budget, lowered so that the
+    certificate holds: to what rate matching asks for where unlabelled target rows are given; else, where the pretrained
+    model's answers are, half of the way to bolder, because a budget tends to shift too much and bolder too little. With
+    too few held-out rows for a certificate it is gap matching, or the average logit gap without the pretrained model,
+    and promises nothing.
 
     Args:
         budget: the seen accuracy that may be lost, between 0 and 1.
@@ -39,13 +41,19 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
         return _named(f"average-logit-gap, {few}", average_logit_gap(evidence))
     certified = retention_budget(evidence, budget=budget, confidence=confidence)
     if evidence.unlabelled is not None:
-        wanted = rate_matching(evidence)
-        if 0 < wanted.offset < certified.offset:
-            return _named(
-                "rate-matching within the budget",
-                replace(wanted, evidence=wanted.evidence | certified.evidence, guarantee=certified.guarantee),
-            )
-    return _named("retention-budget", certified)
+        how, wanted = "rate-matching within the budget", rate_matching(evidence)
+    elif evidence.before is not None and int(rows.seen.sum()) > 1:
+        how, wanted = "midway from bolder to the budget", bolder(evidence)
+        middle = (wanted.offset + certified.offset) / 2
+        reason = f"{middle:.2f} is midway between {wanted.offset:.2f} and the budget's {certified.offset:.2f}"
+        wanted = replace(wanted, offset=middle, reason=f"{reason}; {wanted.reason}")
+    else:
+        return _named("retention-budget", certified)
+    if wanted.offset >= certified.offset:
+        return _named("retention-budget", certified)
+    read = wanted.evidence | certified.evidence
+    offset = max(0.0, wanted.offset)
+    return _named(how, replace(wanted, offset=offset, evidence=read, guarantee=certified.guarantee))
 
 
 def _named(how: str, chosen: Selection) -> Selection:

@@ -1,0 +1,95 @@
+"""Imitate rows of absent classes: let each row's own class go the way that absent classes went."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reclaim.arrays import row_blocks, sorted_values
+from reclaim.errors import BadInput
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import Curve, Steps, curve_of
+from reclaim.selectors import Evidence, Selection
+from reclaim.snapshot import Snapshot
+
+__all__ = ["estimated", "expected_accuracy", "pseudo_absent"]
+
+_ROWS = 4096  # held-out rows that are looked at; more tell no more
+_NOISE = (-1.1503, -0.3186, 0.3186, 1.1503)  # the middles of four equally probable parts of the normal distribution
+
+
+def pseudo_absent(evidence: Evidence) -> Selection:
+    """The offset with the best accuracy over all classes, as pseudo-absent rows let it be estimated.
+
+    Before fine-tuning, seen and absent classes are alike. So a seen row, as the pretrained model answers it, stands for
+    an absent one; and what fine-tuning did to absent logits can be read off the absent columns of that same row: their
+    mean change, weighted by how probable they were, and its spread. The row's own logit is the pretrained one, changed
+    like that; its rivals are the fine-tuned model's.
+
+    γ is the best one by that estimate less the best one of the pretrained model, whose true one is near zero.
+
+    Needs: seen, before.
+    Raises: BadInput if only one class is seen.
+    Source: Reclaim.
+    """
+    after, before = evidence.need("seen", by="pseudo-absent"), evidence.need("before", by="pseudo-absent")
+    now, then = estimated(before, after), estimated(before, before)
+    (offset, expected), start = _best(now, after.seen), _best(then, after.seen)[0]
+    return Selection(
+        offset=offset - start,
+        reason=f"with it {expected:.1%} of all rows are right by estimate, seen ones and stand-ins for absent ones",
+        evidence={"seen": len(after), "before": len(before)},
+        details={"expected": expected, "start": start},
+    )
+
+
+def estimated(before: Snapshot, after: Snapshot) -> Steps:
+    """The steps of the trade-off of held-out seen rows and of their twins, whose own class is made absent.
+
+    Args:
+        before, after: the pretrained model's answers and those of the model to judge, on the same labelled seen rows.
+    """
+    if int(after.seen.sum()) < 2:
+        raise BadInput("making each row's own class absent needs two seen classes; only one is seen.")
+    if len(after) > _ROWS:
+        some = torch.linspace(0, len(after) - 1, _ROWS).round().long()
+        before, after = before.rows(some), after.rows(some)
+    assert after.labels is not None
+    m = margins(after.logits, after.labels, after.seen)
+    won = [
+        _twins(before.logits[block], after.logits[block], after.labels[block], after.seen)
+        for block in row_blocks(after.logits)
+    ]
+    return Steps(
+        lost=sorted_values(m.margin[m.hit]),
+        won=sorted_values(torch.cat(won)),
+        num_seen=len(after),
+        num_absent=len(_NOISE) * len(after),
+    )
+
+
+def _twins(then: Tensor, now: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+    """Offsets from which on a twin is right, of those twins that some offset puts right."""
+    then, now, own = then.double(), now.double(), labels[:, None]
+    weight = then[:, ~seen].softmax(dim=1)
+    change = now[:, ~seen] - then[:, ~seen]
+    mean = (weight * change).sum(dim=1)
+    spread = change.std(dim=1) if change.shape[1] > 1 else torch.zeros_like(mean)
+    noise = torch.tensor(_NOISE, dtype=torch.float64, device=now.device)
+    twin = then.gather(1, own).squeeze(1) + mean + spread * noise[:, None]
+    rival_seen = now.scatter(1, own, -torch.inf)[:, seen].amax(dim=1)
+    rival_absent = now[:, ~seen].amax(dim=1)
+    return (rival_seen - twin)[twin > rival_absent]
+
+
+def expected_accuracy(points: Curve, seen: Tensor) -> Tensor:
+    """Accuracy over all classes, each as frequent as any other, at every point of a curve [K]."""
+    share = float(seen.double().mean())
+    return share * points.seen + (1 - share) * points.absent
+
+
+def _best(steps: Steps, seen: Tensor) -> tuple[float, float]:
+    points = curve_of(steps)
+    expected = expected_accuracy(points, seen)
+    top = int(expected.argmax())
+    return float(points.offsets[top]), float(expected[top])

@@ -1,0 +1,62 @@
+"""How far to go back: the most promising mixture."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reclaim.mixing import most_promising
+from reclaim.snapshot import Snapshot
+from tests import toys
+
+BEFORE = toys.snapshot(600, sunk=0.0).seen_rows()
+SEEN = BEFORE.seen
+
+
+def answers(right: float, sunk: float, torn: float = 0.0) -> Snapshot:
+    """Sharper on the row's own class, absent logits lowered, and torn apart by noise."""
+    own = torch.nn.functional.one_hot(BEFORE.labels, 7) * right
+    noise = torn * torch.randn(BEFORE.logits.shape, generator=torch.Generator().manual_seed(1)) * ~SEEN
+    return replace(BEFORE, logits=BEFORE.logits + own - sunk * ~SEEN + noise)
+
+
+def test_it_takes_the_one_that_is_better_on_seen_rows_and_keeps_the_absent_columns() -> None:
+    mixed = {0.0: BEFORE, 0.5: answers(1.5, 2.0), 1.0: answers(2.0, 6.0, torn=8.0)}
+    chosen = most_promising(BEFORE, mixed, budget=None)
+    assert chosen.weight == 0.5 and "the best of 3 weights" in chosen.reason
+    tried = {t.weight: t for t in chosen.tried}
+    assert tried[0.5].absent > tried[1.0].absent + 0.1 and tried[0.5].seen > tried[0.0].seen
+    share = float(SEEN.double().mean())
+    assert tried[0.5].all == pytest.approx(share * tried[0.5].seen + (1 - share) * tried[0.5].absent)
+
+
+def test_the_budget_leaves_out_what_falls_too_far_below_the_fine_tuned_model() -> None:
+    mixed = {0.0: BEFORE, 1.0: answers(5.0, 12.0, torn=3.0)}
+    assert most_promising(BEFORE, mixed, budget=None).weight == 0.0
+    chosen = most_promising(BEFORE, mixed, budget=0.05)
+    assert chosen.weight == 1.0 and not chosen.tried[0].allowed and "within a budget of 0.05" in chosen.reason
+
+
+def test_counting_a_group_twice_moves_the_choice_towards_it() -> None:
+    mixed = {0.0: BEFORE, 1.0: answers(3.0, 6.0, torn=1.3)}
+    seen, absent = (most_promising(BEFORE, mixed, budget=None, prefer=p) for p in ("seen", "absent"))
+    at = lambda mix: next(t for t in mix.tried if t.weight == mix.weight)  # noqa: E731
+    assert at(seen).seen >= at(absent).seen and at(absent).absent >= at(seen).absent
+    assert (seen.weight, absent.weight) == (1.0, 0.0)
+
+
+def test_an_offset_lost_in_the_scale_of_the_groups_does_not_matter() -> None:
+    mixed = {0.0: BEFORE, 0.5: answers(1.5, 2.0), 1.0: answers(2.0, 6.0, torn=8.0)}
+    sunk = {w: replace(rows, logits=rows.logits - 3.0 * w * ~SEEN) for w, rows in mixed.items()}
+    here, there = (most_promising(BEFORE, given, budget=None) for given in (mixed, sunk))
+    assert there.weight == here.weight
+    for a, b in zip(here.tried, there.tried, strict=True):
+        assert b.offset == pytest.approx(a.offset + 3.0 * a.weight, abs=1e-3) and b.all == pytest.approx(
+            a.all, abs=0.01
+        )
+
+
+def test_with_one_seen_class_it_is_the_fine_tuned_model() -> None:
+    one = torch.tensor([True] + [False] * 6)
+    rows = Snapshot(BEFORE.logits[BEFORE.labels == 0], BEFORE.labels[BEFORE.labels == 0], one)
+    assert most_promising(rows, {0.0: rows, 1.0: rows}).weight == 1.0
