@@ -13,9 +13,9 @@ LAYERS = [
     {"metrics"},
     {"calibrators", "selectors", "merges", "diagnoses"},
     {"atomic", "checkpoint", "snapshot_files", "io", "optional", "progress", "images", "preprocess", "networks",
-     "classifier", "models", "data", "holdout", "loader", "predict", "batch_norm", "resume", "fit", "evaluate",
-     "serving", "onnx_graph", "export"},
-    {"recipes", "mixing", "folding", "repair"},
+     "classifier", "models", "data", "holdout", "loader", "predict", "head_alone", "batch_norm", "resume", "fit",
+     "evaluate", "serving", "onnx_graph", "export"},
+    {"recipes", "mixing", "folding", "repair", "pseudo_cross_validation"},
     {"demo", "report"},
     {"cli", "__main__", "sklearn"},
 ]  # fmt: skip
