@@ -2,6 +2,7 @@
 
 Run: python benchmarks/repair.py run --set design --minutes 40
      python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
+     python benchmarks/repair.py table --set design
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
 so that methods are compared without training again. What is there already is skipped, so a run may be stopped at any
@@ -10,7 +11,10 @@ left out, and named.
 
 The scenarios are divided by family into a design set and a confirmation set. Methods are made and chosen on the design
 set only; the confirmation set is looked at once, at the end. `run` therefore prints accuracies of the design set alone,
-and of the other only whether the pretrained network is better than chance.
+and of the other only whether the pretrained network is better than chance. `table` compares the ways of choosing:
+"regret" is the accuracy over all classes lost against the best pair in hindsight; "above" is the share of scenarios
+better than both networks and than the best offset on the fine-tuned one in hindsight; "below" that of scenarios more
+than .01 worse than the better network; "seen lost" is against the fine-tuned network.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import argparse
 import time
 from collections.abc import Mapping
 
+from regret import Case, judged, table
 from scenarios import Family
 from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from scenarios.registry import FAMILIES
@@ -67,6 +72,21 @@ def summary(family: Family, made: Mapping[str, Tensor]) -> str:
     return f"before {before}; after {after}"
 
 
+def compare(families: list[Family], per_class: int | None) -> None:
+    """Print the table of regrets over the scenarios that are kept."""
+    outcomes = {}
+    for family in families:
+        made = []
+        for scenario in family.scenarios:
+            if path_of(scenario.name).exists():
+                pseudo = load(scenario.name, pseudo=True) if path_of(scenario.name, pseudo=True).exists() else None
+                made.append(judged(Case.of(load(scenario.name), pseudo, per_class)))
+        if made:
+            outcomes[family.name] = made
+    counts = ", ".join(f"{name} {len(made)}" for name, made in outcomes.items())
+    print(f"{sum(map(len, outcomes.values()))} scenarios: {counts}\n\n{table(outcomes)}")
+
+
 def chosen(group: str | None, names: str | None) -> list[Family]:
     """The families of a set, or those named."""
     known = {family.name: family for family in FAMILIES}
@@ -88,6 +108,13 @@ def main() -> None:
     running.add_argument("--minutes", type=float, default=float("inf"), help="start no scenario after so long")
     running.add_argument("--pseudo", action="store_true", help="the fine-tunings of pseudo cross-validation instead")
     running.set_defaults(call=lambda given: run(chosen(given.group, given.families), given.minutes, given.pseudo))
+    judging = commands.add_parser("table", help="compare the ways of choosing on what is kept")
+    judging.add_argument(
+        "--set", dest="group", choices=("design", "confirmation"), default="design", help="of families"
+    )
+    judging.add_argument("--families", help="some only, with commas")
+    judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
+    judging.set_defaults(call=lambda given: compare(chosen(given.group, given.families), given.per_class))
     given = parser.parse_args()
     given.call(given)
 

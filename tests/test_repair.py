@@ -212,3 +212,12 @@ def test_a_preference_gives_up_the_budget_and_says_so(pair) -> None:
     assert done.offset.selector == "bolder" and done.offset.guarantee is None
     assert all(tried.allowed for tried in done.mix.tried)
     assert ("Guarantee", "none.") in story(done)
+
+
+def test_a_preference_may_go_all_the_way_back(pair) -> None:
+    before, _ = pair
+    ruined = before.with_weights(
+        {name: 0 * theta if "weight" in name else theta for name, theta in before.weights.items()}
+    )
+    done = repair(before, ruined, TARGET, prefer="absent")
+    assert done.mix.weight == 0.0 and done.offset.offset == 0

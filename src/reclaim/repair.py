@@ -64,7 +64,7 @@ def repair(
     2. Mix the weights of the two models: on half of the held-out rows, the weight that promises the best accuracy over
        all classes within the budget (`most_promising`). If no offset fits the budget there, fall back to 1.
     3. Choose the offset of the mixture on the other half, so that its guarantee holds. With fewer than 200 held-out
-       rows all of them choose both, and nothing is guaranteed.
+       rows, or with a preference, all of them choose both, and nothing is guaranteed.
     4. Fold it into the head and run the result on the report rows.
 
     Args:
@@ -91,7 +91,7 @@ def repair(
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
     select = "bolder" if prefer is not None and select == "auto" else select
-    apart = mix == "auto" and len(chooses) >= ENOUGH_TO_DIVIDE
+    apart = mix == "auto" and prefer is None and len(chooses) >= ENOUGH_TO_DIVIDE
     for_mix, for_offset = halves(chooses, seed) if apart else (chooses, chooses)
     inputs = data.seen_only("train") if "train" in data.splits else chooses  # for statistics, which need no labels
     rows = replace(data, splits={"mix": for_mix, "offset": for_offset, "report": reports})
@@ -124,12 +124,12 @@ def repair(
             prefer=prefer or "balanced",
         )
         mixed, offset, answers = choose(chosen.weight)
-        if offset.offset == 0 and offset.guarantee is None and chosen.weight != 1:
+        if offset.guarantee is None and "budget" in offset.details and chosen.weight != 1:  # it cannot be kept here
             chosen = replace(chosen, weight=1.0, reason=f"back to the fine-tuned model, because at {chosen.weight:g} "
                              f"{offset.reason}")  # fmt: skip
             mixed, offset, answers = choose(1.0)
             offset = _uncertified(offset, "a first weight failed on the same rows")
-        elif not apart:
+        elif not apart and prefer is None:
             offset = _uncertified(offset, "the same rows chose the weight")
     repaired, bias = fold_offset(mixed, offset, for_offset, answers, lambda model: ask(model, "offset"))
     return Repair(
