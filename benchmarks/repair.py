@@ -3,6 +3,7 @@
 Run: python benchmarks/repair.py run --set design --minutes 40
      python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
      python benchmarks/repair.py table --set design
+     python benchmarks/repair.py promise --set design --confidence 0.95
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
 so that methods are compared without training again. What is there already is skipped, so a run may be stopped at any
@@ -23,6 +24,7 @@ import argparse
 import time
 from collections.abc import Mapping
 
+from promise import losses, promise_table
 from regret import Case, judged, table
 from scenarios import Family
 from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
@@ -87,6 +89,16 @@ def compare(families: list[Family], per_class: int | None) -> None:
     print(f"{sum(map(len, outcomes.values()))} scenarios: {counts}\n\n{table(outcomes)}")
 
 
+def kept(families: list[Family], draws: int, budget: float, confidence: float | None) -> None:
+    """Print what becomes of the promise over many divisions of the rows of every scenario."""
+    found = {
+        family.name: [losses(load(scenario.name), draws, budget, confidence) for scenario in family.scenarios
+                      if path_of(scenario.name).exists()]
+        for family in families
+    }  # fmt: skip
+    print(promise_table({name: parts for name, parts in found.items() if any(parts)}, budget))
+
+
 def chosen(group: str | None, names: str | None) -> list[Family]:
     """The families of a set, or those named."""
     known = {family.name: family for family in FAMILIES}
@@ -115,6 +127,15 @@ def main() -> None:
     judging.add_argument("--families", help="some only, with commas")
     judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
     judging.set_defaults(call=lambda given: compare(chosen(given.group, given.families), given.per_class))
+    promising = commands.add_parser("promise", help="divide the rows again and again: is the budget kept?")
+    promising.add_argument("--set", dest="group", choices=("design", "confirmation"), default="design")
+    promising.add_argument("--families", help="some only, with commas")
+    promising.add_argument("--draws", type=int, default=20, help="per scenario")
+    promising.add_argument("--budget", type=float, default=0.05)
+    promising.add_argument("--confidence", type=float)
+    promising.set_defaults(
+        call=lambda given: kept(chosen(given.group, given.families), given.draws, given.budget, given.confidence)
+    )
     given = parser.parse_args()
     given.call(given)
 
