@@ -21,6 +21,7 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/tradeoff.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/choosing.py
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reclaim needs Python 3.11 or newer; say make PYTHON=...")'

@@ -20,7 +20,7 @@ from reclaim.errors import BadInput, few
 
 __all__ = ["Rows", "apply", "calibration_rows", "check_columns", "mapped", "rejoin", "spread"]
 
-_BLOCK = 1 << 21  # bytes: a block and its one buffer stay in the processor's cache
+_BLOCK = 7 << 18  # bytes: a block and its one buffer stay in the processor's cache
 
 
 @dataclass(frozen=True)

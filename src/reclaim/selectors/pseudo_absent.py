@@ -9,12 +9,11 @@ from reclaim.arrays import row_blocks, sorted_values
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Curve, Steps, curve_of
-from reclaim.selectors import Evidence, Selection
+from reclaim.selectors import Evidence, Selection, thinned
 from reclaim.snapshot import Snapshot
 
 __all__ = ["estimated", "expected_accuracy", "pseudo_absent"]
 
-_ROWS = 4096  # held-out rows that are looked at; more tell no more
 _NOISE = (-1.1503, -0.3186, 0.3186, 1.1503)  # the middles of four equally probable parts of the normal distribution
 
 
@@ -51,9 +50,7 @@ def estimated(before: Snapshot, after: Snapshot) -> Steps:
     """
     if int(after.seen.sum()) < 2:
         raise BadInput("making each row's own class absent needs two seen classes; only one is seen.")
-    if len(after) > _ROWS:
-        some = torch.linspace(0, len(after) - 1, _ROWS).round().long()
-        before, after = before.rows(some), after.rows(some)
+    before, after = thinned(before, after)
     assert after.labels is not None
     m = margins(after.logits, after.labels, after.seen)
     won = [
@@ -70,15 +67,16 @@ def estimated(before: Snapshot, after: Snapshot) -> Steps:
 
 def _twins(then: Tensor, now: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     """Offsets from which on a twin is right, of those twins that some offset puts right."""
-    then, now, own = then.double(), now.double(), labels[:, None]
-    weight = then[:, ~seen].softmax(dim=1)
-    change = now[:, ~seen] - then[:, ~seen]
-    mean = (weight * change).sum(dim=1)
-    spread = change.std(dim=1) if change.shape[1] > 1 else torch.zeros_like(mean)
+    dtype = torch.promote_types(now.dtype, torch.float32)
+    absent, own = (~seen).nonzero().squeeze(1), labels[:, None]
+    were, are = then.index_select(1, absent).to(dtype), now.index_select(1, absent).to(dtype)
+    weight, rival_absent = were.softmax(dim=1), are.amax(dim=1)
+    change = are.sub_(were)
+    spread, middle = torch.std_mean(change, dim=1, correction=1 if len(absent) > 1 else 0)
+    mean = middle + weight.mul_(change.sub_(middle[:, None])).sum(dim=1)  # the difference from the middle rounds less
     noise = torch.tensor(_NOISE, dtype=torch.float64, device=now.device)
-    twin = then.gather(1, own).squeeze(1) + mean + spread * noise[:, None]
-    rival_seen = now.scatter(1, own, -torch.inf)[:, seen].amax(dim=1)
-    rival_absent = now[:, ~seen].amax(dim=1)
+    twin = (then.gather(1, own).squeeze(1).to(dtype) + mean).double() + spread.double() * noise[:, None]
+    rival_seen = now.scatter(1, own, -torch.inf).index_select(1, seen.nonzero().squeeze(1)).amax(dim=1).double()
     return (rival_seen - twin)[twin > rival_absent]
 
 
