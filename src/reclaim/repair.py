@@ -12,6 +12,7 @@ from reclaim.classifier import Classifier
 from reclaim.data import Data
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
+from reclaim.metrics.accuracy import wilson_interval
 from reclaim.mixing import WEIGHTS, Mix, Prefer, mixture, most_promising
 from reclaim.predict import predict
 from reclaim.running import Running
@@ -165,7 +166,13 @@ def story(result: Repair) -> list[tuple[str, str]]:
     if rows.labels is not None and bool(rows.seen[rows.labels].all()):
         limits = "no row of an absent class was given, so the absent accuracy cannot be measured, only estimated"
         tried = next((t for t in result.mix.tried if t.weight == result.mix.weight), None)
-        lines.append(("Limits", f"{limits}: {tried.absent:.1%}." if tried else f"{limits}."))
+        if tried:
+            low, high = wilson_interval(tried.absent, result.mix.rows)
+            limits += (
+                f": {tried.absent:.1%} (95 % interval {low:.1%} to {high:.1%}, if absent classes were as well known "
+            )
+            limits += "as seen ones before fine-tuning)"
+        lines.append(("Limits", f"{limits}."))
     return lines
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from reclaim.budget import Budget
@@ -37,7 +38,10 @@ def build(root: Path) -> None:
     for split, count in (("train", 150), ("val", 150), ("test", 125)):
         write(root / "target", digits("digits-shifted"), split, count)
     target = load(str(root / "target"))
-    before = fine_tune(plain(FACTORY).bind(CLASSES), load(str(root / "source")), Budget(20, 0.05, 32))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the network's first weights are drawn
+        start = plain(FACTORY).bind(CLASSES)
+    before = fine_tune(start, load(str(root / "source")), Budget(20, 0.05, 32))
     after = replace(fine_tune(before, target, Budget(20, 0.02, 32)), seen=SEEN)
     for name, model in (("before", before), ("after", after)):
         (root / name).mkdir()

@@ -124,7 +124,7 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
 def _print(result: "Repair", out: Path) -> None:
     from rich.console import Console
 
-    from reclaim.cli.show import accuracy_table
+    from reclaim.cli.show import accuracy_table, mixing_table
     from reclaim.evaluate import evaluate
     from reclaim.repair import story
 
@@ -134,6 +134,8 @@ def _print(result: "Repair", out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if (ceiling := rows["after"].tradeoff.best_all) is not None:
         console.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
+    if result.mix.tried:
+        mixing_table(result.mix)
     for term, sentence in story(result):
         console.print(f"[bold]{term}[/bold]: {sentence}")
     console.print(f"the repaired model and the report: {out}")

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 
 from reclaim.evaluate import Evaluation
+from reclaim.mixing import Mix
 
-__all__ = ["accuracy_table", "percent"]
+__all__ = ["accuracy_table", "mixing_table", "percent"]
 
 COLUMNS = ("all", "seen", "absent", "seen_among_seen", "absent_among_absent")
 
@@ -26,4 +27,15 @@ def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
     for name, row in rows.items():
         area = "–" if row.tradeoff.area is None else f"{row.tradeoff.area:.3f}"
         page.add_row(name, *(percent(getattr(row.accuracy, column)) for column in COLUMNS), area)
+    Console().print(page)
+
+
+def mixing_table(mix: Mix) -> None:
+    """One line per weight that was tried, with the offset it would get."""
+    page = Table(title="by weight (absent, all: estimated)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("weight", "offset", "seen, %", "absent, %", "all, %", ""):
+        page.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for t in mix.tried:
+        note = "taken" if t.weight == mix.weight else "" if t.allowed else "over the budget"
+        page.add_row(f"{t.weight:g}", f"{t.offset:.2f}", percent(t.seen), percent(t.absent), percent(t.all), note)
     Console().print(page)
