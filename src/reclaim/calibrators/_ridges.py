@@ -19,7 +19,7 @@ from reclaim.calibrators._rows import Rows
 
 __all__ = ["folds", "full", "prior_width", "record", "ridged", "scaled"]
 
-WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the normal prior behind a ridge, in logit units, from stiff to free
+WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the normal prior behind a ridge, in logit units: stiff to free
 _MANY, _SAMPLE = 1 << 18, 1 << 23  # logits: so many leave no doubt in one judgement, and more than these none at all
 _ROUGH = 1e-6  # relative, of the objective: enough to tell widths apart
 
