@@ -214,6 +214,11 @@ def test_a_preference_gives_up_the_budget_and_says_so(pair) -> None:
     assert ("Guarantee", "none.") in story(done)
 
 
+def test_no_promise_is_made_where_the_same_rows_chose_the_weight(pair) -> None:
+    done = repair(*pair, TARGET, prefer="balanced", select="retention-budget", numbers={"budget": 0.3})
+    assert done.offset.guarantee is None and "the same rows chose the weight" in done.offset.reason
+
+
 def test_a_preference_may_go_all_the_way_back(pair) -> None:
     before, _ = pair
     ruined = before.with_weights(

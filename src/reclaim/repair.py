@@ -130,7 +130,7 @@ def repair(
                              f"{offset.reason}")  # fmt: skip
             mixed, offset, answers = choose(1.0)
             offset = _uncertified(offset, "a first weight failed on the same rows")
-        elif not apart and prefer is None:
+        elif not apart:
             offset = _uncertified(offset, "the same rows chose the weight")
     repaired, bias = fold_offset(mixed, offset, for_offset, answers, lambda model: ask(model, "offset"))
     return Repair(
