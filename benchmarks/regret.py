@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, accuracies_at, best, curve_of, steps_of
+from reclaim.metrics.tradeoff import Steps, accuracies_at, best, by_classes, curve_of, steps_of
 from reclaim.mixing import WEIGHTS, Prefer, most_promising
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
@@ -142,17 +142,15 @@ def pseudo_cross_validated(kinds: Sequence[str] = ()) -> Way:
     def way(case: Case) -> Choice | None:
         if not case.pseudo:
             return None
-        share = float(case.seen.double().mean())
         found = []
         for mixture in [key for key in case.held if key[0] in kinds] or [AFTER]:
             offsets, values = [], []
             for half in case.pseudo:
                 rows = half[mixture]
                 assert rows.labels is not None
-                points = curve_of(steps_of(margins(rows.logits, rows.labels, rows.seen)))
-                expected = share * points.seen.nan_to_num(0.0) + (1 - share) * points.absent.nan_to_num(0.0)
-                offsets.append(float(points.offsets[expected.argmax()]))
-                values.append(float(expected.max()))
+                points = by_classes(curve_of(steps_of(margins(rows.logits, rows.labels, rows.seen))), case.seen)
+                offsets.append(float(points.offsets[points.all.argmax()]))
+                values.append(float(points.all.max()))
             found.append((float(np.mean(values)), mixture, float(np.mean(offsets))))
         _, mixture, offset = max(found)
         return mixture, offset

@@ -17,7 +17,7 @@ from reclaim.classifier import Classifier
 from reclaim.data import Data
 from reclaim.errors import BadInput
 from reclaim.head_alone import head_alone
-from reclaim.metrics.tradeoff import Criterion, best, curve
+from reclaim.metrics.tradeoff import Criterion, best, by_classes, curve
 from reclaim.predict import predict
 from reclaim.running import Running
 from reclaim.selectors import Evidence, Selection
@@ -75,14 +75,13 @@ def pseudo_cross_validation(
     if runs < 1:
         raise BadInput(f"pseudo cross-validation needs at least one run; given: {runs}.")
     start, rows = (before, data) if after is None else head_alone(before, data, running)
-    random, of_seen = torch.Generator().manual_seed(seed), float(data.seen.double().mean())
+    random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
     for size in [size for size in sizes for _ in range(runs)]:
         given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
         answers = predict(retrain(start.copy(), given), judged, "judged", features=False, running=running)
         assert answers.labels is not None
-        points = curve(answers.logits, answers.labels, judged.seen)
-        points = replace(points, all=of_seen * points.seen + (1 - of_seen) * points.absent)
+        points = by_classes(curve(answers.logits, answers.labels, judged.seen), data.seen)
         found[size].append(best(points, criterion)[0])
 
     middle = fmean if aggregate == "mean" else median

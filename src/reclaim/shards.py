@@ -94,18 +94,13 @@ class Shards(Tensor):
         first, last, step = rows.indices(int(self.ends[-1]))
         if step < 1:
             raise ValueError("step must be greater than zero")
-        made, filled = None, 0
-        while first < last or made is None:
-            index = min(int(torch.searchsorted(self.ends, first, right=True)), len(self.parts) - 1)
-            begin, stop = int(self.ends[index]) - self.sizes[index], min(last, int(self.ends[index]))
-            part = self._part(index)[first - begin : max(first, stop) - begin : step]
-            if made is None and stop >= last:
-                return part
-            # a copy, for a view would keep its part open
-            made = part.new_empty((-(-(last - first) // step), *part.shape[1:])) if made is None else made
-            made[filled : filled + len(part)] = part
-            first, filled = first + len(part) * step, filled + len(part)
-        return made
+        if first >= last:
+            return self._part(0)[:0]
+        index = int(torch.searchsorted(self.ends, first, right=True))
+        if last > self.ends[index]:
+            return self._scattered(torch.arange(first, last, step))
+        begin = int(self.ends[index]) - self.sizes[index]
+        return self._part(index)[first - begin : last - begin : step]
 
     def _scattered(self, rows: Tensor) -> Tensor:
         rows = torch.where(rows < 0, rows + int(self.ends[-1]), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,19 @@ from reclaim.arrays import Array, merged, rank, sorted_values
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.margins import Margins, margins
 
-__all__ = ["Criterion", "Curve", "Steps", "accuracies_at", "area", "area_of", "best", "curve", "curve_of", "steps_of"]
+__all__ = [
+    "Criterion",
+    "Curve",
+    "Steps",
+    "accuracies_at",
+    "area",
+    "area_of",
+    "best",
+    "by_classes",
+    "curve",
+    "curve_of",
+    "steps_of",
+]
 
 Criterion = Literal["overall", "balanced", "harmonic"]
 
@@ -84,6 +96,12 @@ def curve_of(steps: Steps) -> Curve:
         absent=gained / (steps.num_absent or torch.nan),
         all=(kept + gained) / max(1, steps.num_seen + steps.num_absent),
     )
+
+
+def by_classes(points: Curve, seen: Tensor) -> Curve:
+    """The same curve, but in `all` every class counts alike, not every row; `seen` is [C] bool."""
+    share = float(seen.double().mean())
+    return replace(points, all=share * points.seen + (1 - share) * points.absent)
 
 
 def accuracies_at(steps: Steps, offset: float) -> tuple[float, float]:

@@ -8,11 +8,11 @@ from torch import Tensor
 from reclaim.arrays import row_blocks, sorted_values
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Curve, Steps, curve_of
+from reclaim.metrics.tradeoff import Steps, by_classes, curve_of
 from reclaim.selectors import Evidence, Selection, thinned
 from reclaim.snapshot import Snapshot
 
-__all__ = ["estimated", "expected_accuracy", "pseudo_absent"]
+__all__ = ["estimated", "pseudo_absent"]
 
 _NOISE = (-1.1503, -0.3186, 0.3186, 1.1503)  # the middles of four equally probable parts of the normal distribution
 
@@ -80,14 +80,7 @@ def _twins(then: Tensor, now: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     return (rival_seen - twin)[twin > rival_absent]
 
 
-def expected_accuracy(points: Curve, seen: Tensor) -> Tensor:
-    """Accuracy over all classes, each as frequent as any other, at every point of a curve [K]."""
-    share = float(seen.double().mean())
-    return share * points.seen + (1 - share) * points.absent
-
-
 def _best(steps: Steps, seen: Tensor) -> tuple[float, float]:
-    points = curve_of(steps)
-    expected = expected_accuracy(points, seen)
-    top = int(expected.argmax())
-    return float(points.offsets[top]), float(expected[top])
+    points = by_classes(curve_of(steps), seen)
+    top = int(points.all.argmax())
+    return float(points.offsets[top]), float(points.all[top])
