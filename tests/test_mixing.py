@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from reclaim.metrics.tradeoff import accuracies_at
 from reclaim.mixing import most_promising
+from reclaim.selectors import Evidence
+from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.snapshot import Snapshot
 from tests import toys
 
@@ -60,3 +63,12 @@ def test_with_one_seen_class_it_is_the_fine_tuned_model() -> None:
     one = torch.tensor([True] + [False] * 6)
     rows = Snapshot(BEFORE.logits[BEFORE.labels == 0], BEFORE.labels[BEFORE.labels == 0], one)
     assert most_promising(rows, {0.0: rows, 1.0: rows}).weight == 1.0
+
+
+def test_the_estimate_is_read_where_the_pretrained_model_is_at_its_best() -> None:
+    tilted = replace(BEFORE, logits=BEFORE.logits + 2.0 * SEEN)  # seen classes stand higher from the start
+    start = pseudo_absent(Evidence(seen=tilted, before=tilted)).details["start"]
+    _, absent = accuracies_at(estimated(tilted, tilted), start)
+    first = most_promising(tilted, {0.0: tilted, 1.0: tilted}, budget=None).tried[0]
+    assert abs(start) > 0.1 and first.absent == absent
+    assert absent != accuracies_at(estimated(tilted, tilted), -start)[1]
