@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from scenarios.cache import Record
 from torch import Tensor
 
+from reclaim.calibrators import Calibrator
+from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, accuracies_at, best, by_classes, curve_of, steps_of
-from reclaim.mixing import WEIGHTS, Prefer, most_promising
+from reclaim.metrics.tradeoff import Steps, best, by_classes, curve_of, steps_of
+from reclaim.mixing import WEIGHTS, Prefer
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
@@ -21,10 +24,10 @@ from reclaim.snapshot import Snapshot
 __all__ = ["WAYS", "Case", "Outcome", "judged", "table"]
 
 Mixture = tuple[str, float]  # "weights" or "outputs", and the share of the fine-tuned network
-Choice = tuple[Mixture, float]  # a mixture and an offset
+Offset = float | Calibrator  # of absent logits; or what a calibrator makes of all of them
+Choice = tuple[Mixture, Offset]
 AFTER: Mixture = ("weights", 1.0)
 BUDGET = 0.05
-MANY = 200  # held-out rows from which one half chooses the mixture and the other the offset, as in `repair`
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,15 @@ class Case:
         held: answers of every mixture on held-out rows of seen classes.
         unlabelled: the same on rows of the target domain, without labels.
         pseudo: per pseudo split, the same on held-out rows, of networks fine-tuned on one half of the seen classes.
-        test: the steps of the trade-off of every mixture on the rows that judge.
+        test: answers of every mixture on the rows that judge.
+        steps: the steps of the trade-off of these.
     """
 
     held: Mapping[Mixture, Snapshot]
     unlabelled: Mapping[Mixture, Snapshot]
     pseudo: Sequence[Mapping[Mixture, Snapshot]]
-    test: Mapping[Mixture, Steps]
+    test: Mapping[Mixture, Snapshot]
+    steps: Mapping[Mixture, Steps]
 
     @classmethod
     def of(cls, record: Record, pseudo: Record | None, per_class: int | None = None) -> Case:
@@ -50,17 +55,16 @@ class Case:
         rows = torch.arange(len(y)) if per_class is None else _first(y, per_class)
         held = {key: Snapshot(z[rows], y[rows], seen, finite=True) for key, z in _mixtures(record["mix.held"])}
         free = {key: Snapshot(z, None, seen, finite=True) for key, z in _mixtures(record["mix.unlabelled"])}
-        test = {}
-        for key, z in _mixtures(record["mix.test"]):
-            test[key] = steps_of(margins(z, record["labels.test"], seen))
+        test = {key: Snapshot(z, record["labels.test"], seen, finite=True) for key, z in _mixtures(record["mix.test"])}
+        steps = {key: _steps(rows) for key, rows in test.items()}
         if pseudo is None or per_class is not None:
-            return cls(held, free, (), test)
+            return cls(held, free, (), test, steps)
         y = pseudo["labels"]
         halves = [
             {key: Snapshot(part, y, mask, finite=True) for key, part in _mixtures(z)}
             for mask, z in zip(pseudo["seen"], pseudo["mix"], strict=True)
         ]
-        return cls(held, free, halves, test)
+        return cls(held, free, halves, test, steps)
 
     @property
     def seen(self) -> Tensor:
@@ -117,21 +121,34 @@ def within_one_error(case: Case) -> Choice:
 
 
 def automatic(
-    kind: str = "weights", budget: float | None = BUDGET, prefer: Prefer = "balanced", free: bool = False
+    kind: str = "weights",
+    budget: float | None = BUDGET,
+    prefer: Prefer = "balanced",
+    free: bool = False,
+    balance: float = 0.5,
 ) -> Way:
-    """What `repair` does: with a budget the mixture is chosen on one half of the rows, its offset on the other."""
+    """What `repair` does."""
 
     def way(case: Case) -> Choice:
         n = len(case.held[AFTER])
+        apart = budget is not None and n >= ENOUGH_TO_DIVIDE
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-        apart = budget is not None and n >= MANY
-        first, second = (order[: n // 2], order[n // 2 :]) if apart else (order, order)
-        mixed = {w: case.held[kind, w].rows(first) for w in WEIGHTS}
-        mixture = kind, most_promising(mixed[0.0], mixed, budget=budget, prefer=prefer).weight
-        evidence = case.evidence(mixture, second, **({"unlabelled": case.unlabelled[mixture]} if free else {}))
-        if budget is not None:
-            return mixture, find("selectors", "auto")(evidence, budget=budget).offset
-        return mixture, find("selectors", "rate-matching" if free else "bolder")(evidence).offset
+        parts = {"mix": order[: n // 2], "offset": order[n // 2 :]} if apart else {"mix": order, "offset": order}
+
+        @cache
+        def ask(weight: float, part: str) -> Snapshot:
+            key = kind, weight
+            return case.unlabelled[key] if part == "unlabelled" else case.held[key].rows(parts[part])
+
+        chosen = choose(
+            ask,
+            numbers={} if budget is None else {"budget": budget},
+            prefer=None if budget is not None else prefer,
+            balance=balance,
+            extra=("unlabelled",) if free else (),
+            apart=apart,
+        )
+        return (kind, chosen.mix.weight), chosen.offset
 
     return way
 
@@ -146,9 +163,7 @@ def pseudo_cross_validated(kinds: Sequence[str] = ()) -> Way:
         for mixture in [key for key in case.held if key[0] in kinds] or [AFTER]:
             offsets, values = [], []
             for half in case.pseudo:
-                rows = half[mixture]
-                assert rows.labels is not None
-                points = by_classes(curve_of(steps_of(margins(rows.logits, rows.labels, rows.seen))), case.seen)
+                points = by_classes(curve_of(_steps(half[mixture])), case.seen)
                 offsets.append(float(points.offsets[points.all.argmax()]))
                 values.append(float(points.all.max()))
             found.append((float(np.mean(values)), mixture, float(np.mean(offsets))))
@@ -162,8 +177,8 @@ def in_hindsight(*kinds: str, weight: float | None = None) -> Way:
     """No method: the best pair by the labels of the rows that judge."""
 
     def way(case: Case) -> Choice:
-        keys = [key for key in case.test if key[0] in kinds and weight in (None, key[1])]
-        points = {key: best(curve_of(case.test[key])) for key in keys}
+        keys = [key for key in case.steps if key[0] in kinds and weight in (None, key[1])]
+        points = {key: best(curve_of(case.steps[key])) for key in keys}
         key = max(points, key=lambda key: points[key][1])
         return key, points[key][0]
 
@@ -189,9 +204,13 @@ WAYS: dict[str, Way] = {
     "weights, auto, prefer seen": automatic(budget=None, prefer="seen"),
     "weights, auto, prefer absent": automatic(budget=None, prefer="absent"),
     "weights, auto, prefer balanced": automatic(budget=None),
+    "weights, auto, prefer balanced, no class balance": automatic(budget=None, balance=0),
+    "outputs, auto, budget .05": automatic("outputs"),
     "outputs, auto, prefer balanced": automatic("outputs", budget=None),
+    "outputs, auto, prefer balanced, no class balance": automatic("outputs", budget=None, balance=0),
     "weights, auto, unlabelled rows, budget .05": automatic(free=True),
     "weights, auto, unlabelled rows, prefer balanced": automatic(budget=None, free=True),
+    "weights, auto, unlabelled rows, prefer balanced, no class balance": automatic(budget=None, free=True, balance=0),
     "outputs, auto, unlabelled rows, prefer balanced": automatic("outputs", budget=None, free=True),
     "(ceiling: best offset on the fine-tuned)": in_hindsight("weights", weight=1.0),
     "(ceiling: best weights and offset)": in_hindsight("weights"),
@@ -201,10 +220,10 @@ WAYS: dict[str, Way] = {
 
 def judged(case: Case, ways: Mapping[str, Way] = WAYS) -> dict[str, Outcome]:
     """What every way comes to; ways that cannot choose here, for want of rows or classes, are left out."""
-    value = lambda mixture, offset: _overall(case.test[mixture], offset)  # noqa: E731
-    ends = value(("weights", 0.0), 0.0), value(AFTER, 0.0)
-    offset_alone = value(*in_hindsight("weights", weight=1.0)(case))  # type: ignore[misc]
-    top = value(*in_hindsight("weights", "outputs")(case))  # type: ignore[misc]
+    ends = [_accuracies(case, (mixture, 0.0))[0] for mixture in (("weights", 0.0), AFTER)]
+    offset_alone, _ = _accuracies(case, in_hindsight("weights", weight=1.0)(case))
+    top, _ = _accuracies(case, in_hindsight("weights", "outputs")(case))
+    _, kept = _accuracies(case, (AFTER, 0.0))
     made = {}
     for name, way in ways.items():
         try:
@@ -213,20 +232,31 @@ def judged(case: Case, ways: Mapping[str, Way] = WAYS) -> dict[str, Outcome]:
             continue
         if choice is None:
             continue
-        all_ = value(*choice)
+        all_, seen = _accuracies(case, choice)
         made[name] = Outcome(
             all=all_,
             regret=top - all_,
             above=all_ > max(*ends, offset_alone),
             below=all_ < max(ends) - 0.01,
-            seen_loss=accuracies_at(case.test[AFTER], 0.0)[0] - accuracies_at(case.test[choice[0]], choice[1])[0],
+            seen_loss=kept - seen,
         )
     return made
 
 
-def _overall(steps: Steps, offset: float) -> float:
-    kept, won = int((steps.lost > offset).sum()), int((steps.won < offset).sum())
-    return (kept + won) / (steps.num_seen + steps.num_absent)
+def _accuracies(case: Case, choice: Choice | None) -> tuple[float, float]:
+    """Of all the rows that judge, and of the seen ones."""
+    assert choice is not None
+    mixture, offset = choice
+    plain = isinstance(offset, float)
+    steps = case.steps[mixture] if plain else _steps(case.test[mixture].through(offset))
+    at = offset if plain else 0.0
+    kept, won = int((steps.lost > at).sum()), int((steps.won < at).sum())
+    return (kept + won) / (steps.num_seen + steps.num_absent), kept / steps.num_seen
+
+
+def _steps(rows: Snapshot) -> Steps:
+    assert rows.labels is not None
+    return steps_of(margins(rows.logits, rows.labels, rows.seen))
 
 
 def _right(rows: Snapshot) -> float:

@@ -52,7 +52,7 @@ def test_it_beats_both_models_and_what_it_reports_is_what_the_model_answers(pair
 
 def test_the_repaired_model_is_the_mixture_with_the_offset_in_its_head(pair) -> None:
     before, after = pair
-    done = repair(before, after, TARGET, mix=0.7, select="gap-matching")
+    done = repair(before, after, TARGET, mix=0.7, select="gap-matching", class_balance=0)
     mixed = after.with_weights(interpolation(before.weights, after.weights, weight=0.7))
     from reclaim.batch_norm import measure_again
 
@@ -66,7 +66,7 @@ def test_the_repaired_model_is_the_mixture_with_the_offset_in_its_head(pair) -> 
 def test_the_ends_of_the_mixture_are_the_two_models(pair) -> None:
     before, after = pair
     for weight, model in ((0.0, before), (1.0, after)):
-        done = repair(before, after, TARGET, mix=weight, select="gap-matching").model.weights
+        done = repair(before, after, TARGET, mix=weight, select="gap-matching", class_balance=0).model.weights
         assert all(
             torch.equal(done[n], model.weights[n]) for n in done if n not in ("head.bias", "norm.num_batches_tracked")
         )
@@ -118,7 +118,7 @@ def _without_elk(data: Data) -> Data:
 
 def test_a_network_that_goes_on_gets_the_bias_that_costs_as_many_held_out_rows(pictures) -> None:
     data = toys.images(200, seed=3)
-    done = repair(*pictures, data, mix=1.0, select="retention-budget", numbers={"budget": 0.2})
+    done = repair(*pictures, data, mix=1.0, select="retention-budget", numbers={"budget": 0.2}, class_balance=0)
     assert done.offset.offset > 0
     held_out = predict(done.model, data, "val").seen_rows()
     plain = predict(pictures[1], data, "val").seen_rows()
@@ -187,7 +187,7 @@ def test_with_few_rows_nothing_is_certified_and_with_many_something_is(pair) -> 
 
 
 def test_if_no_offset_fits_the_budget_at_the_mixture_it_falls_back_to_the_fine_tuned_model(pair, monkeypatch) -> None:
-    monkeypatch.setattr("reclaim.repair.most_promising", lambda *_, **__: Mix(0.0, "it is the pretrained model"))
+    monkeypatch.setattr("reclaim.choosing.most_promising", lambda *_, **__: Mix(0.0, "it is the pretrained model"))
     done = repair(*pair, TARGET, numbers={"budget": 0.02})
     assert done.mix.weight == 1.0 and "back to the fine-tuned model" in done.mix.reason
     assert done.offset.guarantee is None
@@ -224,5 +224,5 @@ def test_a_preference_may_go_all_the_way_back(pair) -> None:
     ruined = before.with_weights(
         {name: 0 * theta if "weight" in name else theta for name, theta in before.weights.items()}
     )
-    done = repair(before, ruined, TARGET, prefer="absent")
+    done = repair(before, ruined, TARGET, prefer="absent", class_balance=0)
     assert done.mix.weight == 0.0 and done.offset.offset == 0

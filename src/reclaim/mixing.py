@@ -11,10 +11,10 @@ from reclaim.classifier import Classifier
 from reclaim.data import Split
 from reclaim.merges.interpolation import interpolation
 from reclaim.metrics.tradeoff import accuracies_at
+from reclaim.plugins import find
 from reclaim.running import Running
 from reclaim.selectors import Evidence
-from reclaim.selectors.auto import auto
-from reclaim.selectors.bolder import bolder
+from reclaim.selectors.auto import auto, without_budget
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.selectors.retention_budget import rows_needed
 from reclaim.snapshot import Snapshot
@@ -22,7 +22,7 @@ from reclaim.snapshot import Snapshot
 __all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "mixture", "most_promising"]
 
 WEIGHTS = tuple(step / 10 for step in range(11))
-
+PULL = 0.1
 
 Prefer = Literal["balanced", "seen", "absent"]
 
@@ -75,20 +75,32 @@ def mixture(
 
 
 def most_promising(
-    before: Snapshot, mixed: Mapping[float, Snapshot], *, budget: float | None = 0.05, prefer: Prefer = "balanced"
+    before: Snapshot,
+    mixed: Mapping[float, Snapshot],
+    *,
+    reference: Snapshot | None = None,
+    unlabelled: Mapping[float, Snapshot] | None = None,
+    budget: float | None = 0.05,
+    prefer: Prefer = "balanced",
+    pull: float = PULL,
 ) -> Mix:
     """The weight whose mixture, with an offset of its own, is right most often over all classes by estimate.
 
-    Each mixture is given the offset of `auto` on these rows, without a budget that of `bolder`. Its seen accuracy is
-    that of the rows, its absent accuracy that of their twins, see `pseudo_absent`. Each class counts alike. If no
-    mixture keeps the budget it is the fine-tuned model.
+    Each mixture is given the offset of `auto` on these rows, or the best one `without_budget`. Its seen accuracy is
+    that of the rows, its absent accuracy that of their twins, see `pseudo_absent`. Each class counts alike. Estimates
+    of neighbours differ by less than their error; so a weight pays for its distance from the share of seen classes,
+    which is where the best one lies before anything is known: all classes seen, nothing need be given up.
 
     Args:
         before: the pretrained model's answers on held-out rows of seen classes. With one seen class nothing can be
             estimated, and it is the fine-tuned model.
-        mixed: answers of the mixtures on the same rows, by weight; that of 1 is the fine-tuned model.
-        budget: the seen accuracy that may be lost against the fine-tuned model; None allows everything.
+        mixed: answers of the mixtures on the same rows, by weight.
+        reference: answers of the model against which the budget counts; default: the mixture of weight 1.
+        unlabelled: answers of the mixtures on target rows, for their offsets.
+        budget: the seen accuracy that may be lost; None allows everything. If no mixture keeps it, it is the
+            fine-tuned model.
         prefer: "seen" and "absent" count the classes of that group twice.
+        pull: what a weight pays, in accuracy, times the squared distance.
 
     Source: Reclaim; docs/repair.md has what it is measured against.
     """
@@ -98,27 +110,32 @@ def most_promising(
     start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
     tried = []
     for weight, rows in mixed.items():
-        evidence = Evidence(seen=rows, before=before, reference=mixed[1.0])
+        target = None if unlabelled is None else unlabelled[weight]
+        evidence = Evidence(seen=rows, before=before, reference=reference or mixed[1.0], unlabelled=target)
         certain = budget is not None and len(rows) >= rows_needed(evidence, budget)
-        given = auto(evidence, budget=budget or 0.0) if certain else bolder(evidence)
+        given = (
+            auto(evidence, budget=budget or 0.0) if certain else find("selectors", without_budget(evidence))(evidence)
+        )
         offset, allowed = given.offset, given.guarantee is not None or not certain
         steps = estimated(before, rows)
         seen, _ = accuracies_at(steps, offset)
         _, absent = accuracies_at(steps, offset + start)
         tried.append(Tried(weight, offset, seen, absent, share * seen + (1 - share) * absent, allowed))
-    counts = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
-    score = lambda t: counts[0] * share * t.seen + counts[1] * (1 - share) * t.absent  # noqa: E731
     if not any(t.allowed for t in tried):
         return Mix(
             1.0, f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows", tuple(tried), len(before)
         )
+    twice = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
+    of_seen = twice[0] * share / (twice[0] * share + twice[1] * (1 - share))
+    score = lambda t: of_seen * t.seen + (1 - of_seen) * t.absent - pull * (t.weight - of_seen) ** 2  # noqa: E731
     chosen = max((t for t in tried if t.allowed), key=score)
     return Mix(
         weight=chosen.weight,
         reason=f"with an offset of {chosen.offset:.2f} it keeps {chosen.seen:.1%} of {len(before)} held-out seen rows "
         f"right, and by estimate {chosen.absent:.1%} of absent ones, the best of {len(tried)} weights"
         + (f" within a budget of {budget:g}" if budget is not None else "")
-        + (f" where {prefer} classes count twice" if prefer != "balanced" else ""),
+        + (f" where {prefer} classes count twice" if prefer != "balanced" else "")
+        + (f", each less {pull:g} times its squared distance from {of_seen:.2f}" if pull else ""),
         tried=tuple(tried),
         rows=len(before),
     )

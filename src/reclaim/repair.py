@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any, Literal
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
+from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
 from reclaim.classifier import Classifier
 from reclaim.data import Data
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
 from reclaim.metrics.accuracy import wilson_interval
-from reclaim.mixing import WEIGHTS, Mix, Prefer, mixture, most_promising
+from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.predict import predict
 from reclaim.running import Running
-from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 
 __all__ = ["Repair", "repair", "story"]
-
-ENOUGH_TO_DIVIDE = 200  # held-out rows from which on one half chooses the weight and the other the offset
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Repair:
 
     Attributes:
         model: the repaired classifier, of the fine-tuned one's architecture and format.
-        mix, offset: what was chosen, with reasons.
+        mix, offset: what was chosen, with reasons; the offset has the shifts of single classes too.
         bias: what was added to the head's bias for absent classes; the offset itself, unless the network goes on after
             its head, so that no constant there is a constant on the logits.
         before, after, repaired: answers on the report rows, which chose nothing.
@@ -54,6 +53,7 @@ def repair(
     select: str = "auto",
     numbers: Mapping[str, Any] | None = None,
     prefer: Prefer | None = None,
+    class_balance: float = 0.5,
     extra: Mapping[str, Data] | None = None,
     held_out: float = 0.5,
     seed: int = 0,
@@ -63,10 +63,11 @@ def repair(
 
     1. Divide the data: held-out rows of seen classes choose, report rows only report (`divide`).
     2. Mix the weights of the two models: on half of the held-out rows, the weight that promises the best accuracy over
-       all classes within the budget (`most_promising`). If no offset fits the budget there, fall back to 1.
+       all classes within the budget (`most_promising`), where each mixture's single classes are shifted to be answered
+       about as often as they should (`class_balance`). If no offset fits the budget there, fall back to 1.
     3. Choose the offset of the mixture on the other half, so that its guarantee holds. With fewer than 200 held-out
-       rows, or with a preference, all of them choose both, and nothing is guaranteed.
-    4. Fold it into the head and run the result on the report rows.
+       rows, or with a preference, all of them choose everything, and nothing is guaranteed.
+    4. Fold offset and shifts into the head and run the result on the report rows.
 
     Args:
         before: the pretrained model.
@@ -76,8 +77,10 @@ def repair(
         select: a selector of `reclaim list selectors`.
         numbers: keyword arguments of the selector; `budget` also limits the choice of the weight.
         prefer: give up the budget, and with it the guarantee, for the best estimated accuracy over all classes
-            ("balanced"), or with the seen or the absent classes counted twice. The offset is then that of bolder, if
-            no selector is given.
+            ("balanced"), or with the seen or the absent classes counted twice. The offset is then that of the best
+            selector for the evidence that knows no budget, if none is given.
+        class_balance: how much of the shifts of single classes to take, from 0 to 1. With "unlabelled" data they take
+            every class to be equally frequent there.
         extra: more evidence for it, by name: "unlabelled", "source" or "labelled" data. One split of each is read: the
             only one, or "val", "test", "train", the first there is.
         held_out: the share of rows that choose, where the data have no two splits to keep apart.
@@ -91,58 +94,43 @@ def repair(
     after = after.bind(data.classes)
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
-    select = "bolder" if prefer is not None and select == "auto" else select
-    apart = mix == "auto" and prefer is None and len(chooses) >= ENOUGH_TO_DIVIDE
+    apart = prefer is None and len(chooses) >= ENOUGH_TO_DIVIDE and (mix == "auto" or class_balance > 0)
     for_mix, for_offset = halves(chooses, seed) if apart else (chooses, chooses)
     inputs = data.seen_only("train") if "train" in data.splits else chooses  # for statistics, which need no labels
     rows = replace(data, splits={"mix": for_mix, "offset": for_offset, "report": reports})
 
-    def ask(model: Classifier, split: str, features: bool = False) -> Snapshot:
-        """Answers on a part of the data."""
-        given = predict(model, rows, split, features=features, running=running)
-        return replace(given, split=f"{split} rows", finite=True)
+    @lru_cache(maxsize=1)
+    def mixed(weight: float) -> Classifier:
+        return mixture(before, after, weight, inputs, running)
 
-    def choose(weight: float) -> tuple[Classifier, LogitOffset, Snapshot]:
-        """The mixture, its offset, and its answers on the rows that chose it."""
-        mixed = mixture(before, after, weight, inputs, running)
-        answers = ask(mixed, "offset")
-        evidence = Evidence(
-            seen=answers,
-            before=ask(before, "offset"),
-            reference=ask(after, "offset") if weight != 1 else None,
-            **{name: _answers_to(mixed, more, running) for name, more in (extra or {}).items()},
-        )
-        return mixed, LogitOffset.select(evidence, select, numbers), answers
+    def answers(model: Classifier, part: str, features: bool = False) -> Snapshot:
+        if part not in rows.splits:
+            return _answers_to(model, (extra or {})[part], running)
+        given = predict(model, rows, part, features=features, running=running)
+        return replace(given, split=f"{part} rows", finite=True)
 
-    if mix != "auto":
-        chosen = Mix(float(mix), "as given")
-        mixed, offset, answers = choose(chosen.weight)
-    else:
-        chosen = most_promising(
-            ask(before, "mix"),
-            {weight: ask(mixture(before, after, weight, inputs, running), "mix") for weight in WEIGHTS},
-            budget=None if prefer is not None else (numbers or {}).get("budget", 0.05),
-            prefer=prefer or "balanced",
-        )
-        mixed, offset, answers = choose(chosen.weight)
-        if offset.guarantee is None and "budget" in offset.details and chosen.weight != 1:  # it cannot be kept here
-            chosen = replace(chosen, weight=1.0, reason=f"back to the fine-tuned model, because at {chosen.weight:g} "
-                             f"{offset.reason}")  # fmt: skip
-            mixed, offset, answers = choose(1.0)
-            offset = _uncertified(offset, "a first weight failed on the same rows")
-        elif not apart:
-            offset = _uncertified(offset, "the same rows chose the weight")
-    repaired, bias = fold_offset(mixed, offset, for_offset, answers, lambda model: ask(model, "offset"))
+    @cache
+    def ask(weight: float, part: str) -> Snapshot:
+        if part == "offset" and not apart:
+            return ask(weight, "mix")
+        return answers(mixed(weight), part)
+
+    chosen = choose(ask, mix=mix, select=select, numbers=numbers, prefer=prefer, balance=class_balance,
+                    extra=tuple(extra or ()), apart=apart)  # fmt: skip
+    weight, offset = chosen.mix.weight, chosen.offset
+    repaired, bias = fold_offset(
+        mixed(weight), offset, for_offset, ask(weight, "offset"), lambda model: answers(model, "offset")
+    )
     return Repair(
         model=replace(
             repaired, seen=tuple(name for name, s in zip(data.classes, data.seen.tolist(), strict=True) if s)
         ),
-        mix=chosen,
+        mix=chosen.mix,
         offset=offset,
         bias=bias,
-        before=replace(ask(before, "report", features=True), weights=before.weights),
-        after=replace(ask(after, "report", features=True), weights=after.weights),
-        repaired=ask(repaired, "report"),
+        before=replace(answers(before, "report", features=True), weights=before.weights),
+        after=replace(answers(after, "report", features=True), weights=after.weights),
+        repaired=answers(repaired, "report"),
     )
 
 
@@ -156,6 +144,7 @@ def story(result: Repair) -> list[tuple[str, str]]:
             "Offset",
             f"{offset.offset:.2f} added to the logits of absent classes, by {offset.selector}: {offset.reason}.",
         ),
+        *_shifts(offset),
         ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "none."),
     ]
     if result.bias != offset.offset:
@@ -176,8 +165,19 @@ def story(result: Repair) -> list[tuple[str, str]]:
     return lines
 
 
-def _uncertified(offset: LogitOffset, why: str) -> LogitOffset:
-    return replace(offset, guarantee=None, reason=f"{offset.reason}; not certified, because {why}")
+def _shifts(offset: LogitOffset) -> list[tuple[str, str]]:
+    """What was done to single classes, if anything."""
+    if not any(offset.shifts):
+        return []
+    moved = sorted(zip(offset.shifts, offset.classes, strict=True))
+    (least, low), (most, high) = moved[0], moved[-1]
+    return [
+        (
+            "Classes",
+            f"their logits are shifted too, from {least:+.2f} ({low}) to {most:+.2f} ({high}), half-way to being "
+            "answered as often as they should",
+        )
+    ]
 
 
 def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:

@@ -1,4 +1,4 @@
-"""One constant for absent classes."""
+"""One constant for absent classes, and, where a repair asks for them, smaller ones for each class."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from reclaim.arrays import A, Array, as_kind, as_tensor
 from reclaim.calibrators import Affine
@@ -26,6 +27,7 @@ class LogitOffset:
         offset: the constant γ, in logit units.
         seen: one bool per class.
         classes: their names, so that a model with its classes in another order, or with more, can take the offset.
+        shifts: what is added to each class besides, of mean zero in either group (`class_balance`); empty for nothing.
         selector, reason, evidence, guarantee, details: how the constant was chosen.
         fitted_on: data and split of the rows that chose it; empty if unknown.
 
@@ -36,6 +38,7 @@ class LogitOffset:
     offset: float
     seen: tuple[bool, ...]
     classes: tuple[str, ...] = ()
+    shifts: tuple[float, ...] = ()
     selector: str = ""
     reason: str = ""
     evidence: dict[str, int] = field(default_factory=dict)
@@ -44,7 +47,7 @@ class LogitOffset:
     fitted_on: str = ""
 
     def __call__(self, logits: A) -> A:
-        """[N, C] -> [N, C], the absent columns raised by the offset."""
+        """[N, C] -> [N, C], the absent columns raised by the offset, and each by its shift."""
         z = as_tensor(logits)
         if z.shape[-1] != len(self.seen):
             raise BadInput(f"this offset is for {len(self.seen)} classes; the logits have {z.shape[-1]} columns.")
@@ -55,6 +58,7 @@ class LogitOffset:
 
         Classes it does not know are absent ones: the fine-tuning had only those it knows as seen.
         """
+        shifts = torch.tensor(self.shifts or [0.0] * len(self.seen))
         if not classes or tuple(classes) == self.classes:
             absent = ~torch.tensor(self.seen, dtype=torch.bool)
         else:
@@ -64,7 +68,9 @@ class LogitOffset:
                     f"this offset's seen classes are not all among the model's: {few(sorted(seen - set(classes)))}."
                 )
             absent = torch.tensor([name not in seen for name in classes])
-        return Affine(torch.ones(len(absent)), absent * torch.tensor(self.offset, dtype=torch.float32))
+            of_class = dict(zip(self.classes, shifts.tolist(), strict=True))
+            shifts = torch.tensor([of_class.get(name, 0.0) for name in classes])
+        return Affine(torch.ones(len(absent)), shifts + absent * torch.tensor(self.offset, dtype=torch.float32))
 
     @classmethod
     def fit(cls, logits: Array, labels: Array, seen: Array) -> LogitOffset:
@@ -77,13 +83,18 @@ class LogitOffset:
 
     @classmethod
     def select(
-        cls, evidence: Evidence, selector: str = "auto", numbers: Mapping[str, Any] | None = None
+        cls,
+        evidence: Evidence,
+        selector: str = "auto",
+        numbers: Mapping[str, Any] | None = None,
+        shifts: Tensor | None = None,
     ) -> LogitOffset:
         """The offset that a selector chooses from the evidence.
 
         Args:
             selector: a name from ``reclaim list selectors``.
             numbers: the selector's own keyword arguments.
+            shifts: [C], to keep beside the offset; the evidence's answers have them already.
         """
         chosen = find("selectors", selector)(evidence, **(numbers or {}))
         rows = next(given for name in chosen.evidence if (given := getattr(evidence, name)) is not None)
@@ -91,6 +102,7 @@ class LogitOffset:
             offset=chosen.offset,
             seen=tuple(rows.seen.tolist()),
             classes=rows.classes,
+            shifts=() if shifts is None else tuple(shifts.tolist()),
             selector=selector,
             reason=chosen.reason,
             evidence=chosen.evidence,

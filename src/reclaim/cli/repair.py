@@ -28,6 +28,7 @@ def repair(
     mix: float | Literal["auto"] = "auto",
     select: str = "auto",
     prefer: Literal["balanced", "seen", "absent"] | None = None,
+    class_balance: float = 0.5,
     held_out: float = 0.5,
     unlabelled: str | None = None,
     source: str | None = None,
@@ -56,6 +57,8 @@ def repair(
         select: how to choose the offset; `reclaim list selectors` describes the ways.
         prefer: give up the budget of lost seen accuracy for the best estimated accuracy over all classes, or with
             seen or absent classes counted twice.
+        class_balance: how much of the shifts to take that bring single classes nearer to being answered as often as
+            they should, from 0 to 1; --unlabelled data are taken to hold every class equally often.
         held_out: the share of rows that choose, where the data have only one split besides the training one.
         unlabelled: more evidence: data of the target domain whose labels are not read.
         source: more evidence: labelled data of all classes from the pretraining domain.
@@ -80,8 +83,8 @@ def repair(
         rows = rows.over(end.bind(rows.classes).classes)
     more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
     extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items() if path is not None}
-    result = run(start, end, rows, mix=mix, select=select, numbers=given, prefer=prefer, extra=extra,
-                 held_out=held_out, seed=seed, running=running)  # fmt: skip
+    result = run(start, end, rows, mix=mix, select=select, numbers=given, prefer=prefer,
+                 class_balance=class_balance, extra=extra, held_out=held_out, seed=seed, running=running)  # fmt: skip
     with atomic_directory(out, force=force) as folder:
         record = write(folder, result, output, seed)
     output.show(record, lambda: _print(result, out))

@@ -12,7 +12,7 @@ from reclaim.selectors.labelled import labelled
 from reclaim.selectors.rate_matching import rate_matching
 from reclaim.selectors.retention_budget import retention_budget, rows_needed
 
-__all__ = ["auto"]
+__all__ = ["auto", "without_budget"]
 
 
 def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
@@ -54,6 +54,20 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
     read = wanted.evidence | certified.evidence
     offset = max(0.0, wanted.offset)
     return _named(how, replace(wanted, offset=offset, evidence=read, guarantee=certified.guarantee))
+
+
+def without_budget(evidence: Evidence) -> str:
+    """The name of the selector that is best where no budget limits the offset.
+
+    With labelled rows of all classes it is their best offset, with unlabelled target rows rate matching, otherwise
+    bolder; or the average logit gap, without the pretrained model or with one seen class.
+    """
+    if evidence.labelled is not None:
+        return "labelled"
+    if evidence.unlabelled is not None:
+        return "rate-matching"
+    rows = evidence.need("seen", by="auto")
+    return "bolder" if evidence.before is not None and int(rows.seen.sum()) > 1 else "average-logit-gap"
 
 
 def _named(how: str, chosen: Selection) -> Selection:
