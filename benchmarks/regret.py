@@ -2,86 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
-from scenarios.cache import Record
-from torch import Tensor
+from cases import AFTER, KINDS, Case, Mixture, steps
 
 from reclaim.calibrators import Calibrator
+from reclaim.calibrators.chain import Chain
 from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
 from reclaim.errors import BadInput
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, best, by_classes, curve_of, steps_of
+from reclaim.metrics.tradeoff import by_classes, curve_of
 from reclaim.mixing import WEIGHTS, Prefer
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 
-__all__ = ["WAYS", "Case", "Outcome", "judged", "table"]
+__all__ = ["WAYS", "Outcome", "judged", "table"]
 
-Mixture = tuple[str, float]  # "weights" or "outputs", and the share of the fine-tuned network
 Offset = float | Calibrator  # of absent logits; or what a calibrator makes of all of them
 Choice = tuple[Mixture, Offset]
-AFTER: Mixture = ("weights", 1.0)
+Way = Callable[[Case], Choice | None]
 BUDGET = 0.05
 
 
 @dataclass(frozen=True)
-class Case:
-    """A scenario as the ways of choosing see it.
-
-    Attributes:
-        held: answers of every mixture on held-out rows of seen classes.
-        unlabelled: the same on rows of the target domain, without labels.
-        pseudo: per pseudo split, the same on held-out rows, of networks fine-tuned on one half of the seen classes.
-        test: answers of every mixture on the rows that judge.
-        steps: the steps of the trade-off of these.
-    """
-
-    held: Mapping[Mixture, Snapshot]
-    unlabelled: Mapping[Mixture, Snapshot]
-    pseudo: Sequence[Mapping[Mixture, Snapshot]]
-    test: Mapping[Mixture, Snapshot]
-    steps: Mapping[Mixture, Steps]
-
-    @classmethod
-    def of(cls, record: Record, pseudo: Record | None, per_class: int | None = None) -> Case:
-        """From the cache; with `per_class`, only so many held-out rows of each class."""
-        seen, y = record["seen"], record["labels.held"]
-        rows = torch.arange(len(y)) if per_class is None else _first(y, per_class)
-        held = {key: Snapshot(z[rows], y[rows], seen, finite=True) for key, z in _mixtures(record["mix.held"])}
-        free = {key: Snapshot(z, None, seen, finite=True) for key, z in _mixtures(record["mix.unlabelled"])}
-        test = {key: Snapshot(z, record["labels.test"], seen, finite=True) for key, z in _mixtures(record["mix.test"])}
-        steps = {key: _steps(rows) for key, rows in test.items()}
-        if pseudo is None or per_class is not None:
-            return cls(held, free, (), test, steps)
-        y = pseudo["labels"]
-        halves = [
-            {key: Snapshot(part, y, mask, finite=True) for key, part in _mixtures(z)}
-            for mask, z in zip(pseudo["seen"], pseudo["mix"], strict=True)
-        ]
-        return cls(held, free, halves, test, steps)
-
-    @property
-    def seen(self) -> Tensor:
-        """[C] bool."""
-        return self.held[AFTER].seen
-
-    def evidence(self, mixture: Mixture, which: Tensor | None = None, **more: Snapshot) -> Evidence:
-        """What a selector is given for a mixture: on all held-out rows, or on some."""
-        pick = lambda key: self.held[key] if which is None else self.held[key].rows(which)  # noqa: E731
-        kind = mixture[0]
-        reference = pick((kind, 1.0)) if mixture != (kind, 1.0) else None
-        return Evidence(seen=pick(mixture), before=pick((kind, 0.0)), reference=reference, **more)
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What a choice came to on the rows that judge. All but `offset` are accuracies or differences of them."""
+    """What a choice came to on the rows that judge: accuracies, or differences of them."""
 
     all: float
     regret: float
@@ -90,26 +40,14 @@ class Outcome:
     seen_loss: float
 
 
-Way = Callable[[Case], Choice | None]
-
-
-def _first(labels: Tensor, count: int) -> Tensor:
-    """Indices of the first so many rows of each class."""
-    return torch.cat([(labels == c).nonzero().squeeze(1)[:count] for c in labels.unique()]).sort().values
-
-
-def _mixtures(z: Tensor) -> Iterator[tuple[Mixture, Tensor]]:
-    """Of the weights, as cached [W, N, C]; and of the two networks' logarithmic probabilities."""
-    z = z.float()
-    first, last = z[0].log_softmax(dim=1), z[-1].log_softmax(dim=1)
-    for index, weight in enumerate(WEIGHTS):
-        yield ("weights", weight), z[index]
-        yield ("outputs", weight), torch.lerp(first, last, weight)
-
-
 def with_selector(name: str, mixture: Mixture = AFTER, **numbers: float) -> Way:
     """One mixture, and the offset of a selector of the library."""
-    return lambda case: (mixture, find("selectors", name)(case.evidence(mixture), **numbers).offset)
+
+    def way(case: Case) -> Choice:
+        evidence = Evidence(seen=case.held[mixture], before=_before(case, mixture[0]), reference=case.held[AFTER])
+        return mixture, find("selectors", name)(evidence, **numbers).offset
+
+    return way
 
 
 def within_one_error(case: Case) -> Choice:
@@ -117,19 +55,22 @@ def within_one_error(case: Case) -> Choice:
     right = {w: _right(case.held["weights", w]) for w in WEIGHTS}
     top, n = max(right.values()), len(case.held[AFTER])
     weight = next(w for w in WEIGHTS if right[w] >= top - (top * (1 - top) / n) ** 0.5)
-    return ("weights", weight), find("selectors", "retention-budget")(case.evidence(("weights", weight))).offset
+    return with_selector("retention-budget", ("weights", weight))(case)  # type: ignore[return-value]
 
 
 def automatic(
     kind: str = "weights",
     budget: float | None = BUDGET,
     prefer: Prefer = "balanced",
-    free: bool = False,
+    more: str | None = None,
+    select: str = "auto",
     balance: float = 0.5,
 ) -> Way:
     """What `repair` does."""
 
-    def way(case: Case) -> Choice:
+    def way(case: Case) -> Choice | None:
+        if more and getattr(case, more) is None:
+            return None
         n = len(case.held[AFTER])
         apart = budget is not None and n >= ENOUGH_TO_DIVIDE
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
@@ -137,20 +78,33 @@ def automatic(
 
         @cache
         def ask(weight: float, part: str) -> Snapshot:
-            key = kind, weight
-            return case.unlabelled[key] if part == "unlabelled" else case.held[key].rows(parts[part])
+            answers = case.held.rows(parts[part]) if part in parts else getattr(case, part)
+            return answers[kind if 0 < weight < 1 or kind == "gated" else "weights", weight]
 
         chosen = choose(
             ask,
+            select=select,
             numbers={} if budget is None else {"budget": budget},
             prefer=None if budget is not None else prefer,
             balance=balance,
-            extra=("unlabelled",) if free else (),
+            extra=(more,) if more else (),
             apart=apart,
         )
         return (kind, chosen.mix.weight), chosen.offset
 
     return way
+
+
+def then(way: Way, calibrator: str) -> Way:
+    """A way, and a calibrator fitted to the held-out rows after it."""
+
+    def both(case: Case) -> Choice:
+        mixture, offset = way(case)  # type: ignore[misc]
+        assert not isinstance(offset, float)
+        rows = case.held[mixture].through(offset)
+        return mixture, Chain((offset, find("calibrators", calibrator).fit(rows.logits, rows.labels, rows.seen)))
+
+    return both
 
 
 def pseudo_cross_validated(kinds: Sequence[str] = ()) -> Way:
@@ -160,10 +114,10 @@ def pseudo_cross_validated(kinds: Sequence[str] = ()) -> Way:
         if not case.pseudo:
             return None
         found = []
-        for mixture in [key for key in case.held if key[0] in kinds] or [AFTER]:
+        for mixture in [(kind, weight) for kind in kinds for weight in KINDS[kind]] or [AFTER]:
             offsets, values = [], []
             for half in case.pseudo:
-                points = by_classes(curve_of(_steps(half[mixture])), case.seen)
+                points = by_classes(curve_of(steps(half[mixture])), case.seen)
                 offsets.append(float(points.offsets[points.all.argmax()]))
                 values.append(float(points.all.max()))
             found.append((float(np.mean(values)), mixture, float(np.mean(offsets))))
@@ -173,18 +127,23 @@ def pseudo_cross_validated(kinds: Sequence[str] = ()) -> Way:
     return way
 
 
-def in_hindsight(*kinds: str, weight: float | None = None) -> Way:
-    """No method: the best pair by the labels of the rows that judge."""
+def in_hindsight(*kinds: str, weight: float | None = None, budget: float | None = None) -> Way:
+    """No method: the best pair by the labels of the rows that judge; with a budget, of those that keep it there."""
 
     def way(case: Case) -> Choice:
-        keys = [key for key in case.steps if key[0] in kinds and weight in (None, key[1])]
-        points = {key: best(curve_of(case.steps[key])) for key in keys}
-        key = max(points, key=lambda key: points[key][1])
-        return key, points[key][0]
+        least = 0.0 if budget is None else _accuracies(case, (AFTER, 0.0))[1] - budget
+        found = []
+        for mixture in [key for key in case.steps if key[0] in kinds and weight in (None, key[1])]:
+            points = curve_of(case.steps[mixture])
+            kept = points.all.where(points.seen >= least - 1e-12, -1.0)
+            found.append((float(kept.max()), mixture, float(points.offsets[kept.argmax()])))
+        _, mixture, offset = max(found)
+        return mixture, offset
 
     return way
 
 
+BALANCED = automatic(budget=None)
 WAYS: dict[str, Way] = {
     "pretrained": lambda case: (("weights", 0.0), 0.0),
     "fine-tuned": lambda case: (AFTER, 0.0),
@@ -197,24 +156,38 @@ WAYS: dict[str, Way] = {
     "fine-tuned + pseudo cross-validation": pseudo_cross_validated(),
     "weights, pseudo cross-validation": pseudo_cross_validated(("weights",)),
     "weights .5 + bolder": with_selector("bolder", ("weights", 0.5)),
+    "head .5 + bolder": with_selector("bolder", ("head", 0.5)),
+    "backbone .5 + bolder": with_selector("bolder", ("backbone", 0.5)),
     "outputs .5 + bolder": with_selector("bolder", ("outputs", 0.5)),
     "weights within one error + budget .05": within_one_error,
     "weights, auto, budget .05": automatic(),
     "weights, auto, budget .1": automatic(budget=0.1),
     "weights, auto, prefer seen": automatic(budget=None, prefer="seen"),
     "weights, auto, prefer absent": automatic(budget=None, prefer="absent"),
-    "weights, auto, prefer balanced": automatic(budget=None),
-    "weights, auto, prefer balanced, no class balance": automatic(budget=None, balance=0),
+    "weights, auto, prefer balanced": BALANCED,
+    "– without class balance": automatic(budget=None, balance=0),
+    "– then bias-corrected temperature": then(BALANCED, "bias-corrected-temperature"),
+    "– then vector": then(BALANCED, "vector"),
+    "– then isotonic": then(BALANCED, "isotonic"),
     "outputs, auto, budget .05": automatic("outputs"),
     "outputs, auto, prefer balanced": automatic("outputs", budget=None),
-    "outputs, auto, prefer balanced, no class balance": automatic("outputs", budget=None, balance=0),
-    "weights, auto, unlabelled rows, budget .05": automatic(free=True),
-    "weights, auto, unlabelled rows, prefer balanced": automatic(budget=None, free=True),
-    "weights, auto, unlabelled rows, prefer balanced, no class balance": automatic(budget=None, free=True, balance=0),
-    "outputs, auto, unlabelled rows, prefer balanced": automatic("outputs", budget=None, free=True),
+    "– without class balance, outputs": automatic("outputs", budget=None, balance=0),
+    "logits, auto, prefer balanced": automatic("logits", budget=None),
+    "gated outputs, auto, prefer balanced": automatic("gated", budget=None),
+    "weights, auto, unlabelled rows, budget .05": automatic(more="unlabelled"),
+    "weights, auto, unlabelled rows, prefer balanced": automatic(budget=None, more="unlabelled"),
+    "– without class balance, unlabelled rows": automatic(budget=None, more="unlabelled", balance=0),
+    "outputs, auto, unlabelled rows, prefer balanced": automatic("outputs", budget=None, more="unlabelled"),
+    "weights, auto, 5 labelled rows per class": automatic(budget=None, more="labelled"),
+    "– without class balance, labelled rows": automatic(budget=None, more="labelled", balance=0),
+    "outputs, auto, 5 labelled rows per class": automatic("outputs", budget=None, more="labelled"),
+    "weights, auto, source rows": automatic(budget=None, more="source", select="source-data"),
     "(ceiling: best offset on the fine-tuned)": in_hindsight("weights", weight=1.0),
+    "(ceiling: best weights and offset within the budget)": in_hindsight("weights", budget=BUDGET),
+    "(ceiling: best head or backbone and offset)": in_hindsight("head", "backbone"),
     "(ceiling: best weights and offset)": in_hindsight("weights"),
-    "(ceiling: best of all)": in_hindsight("weights", "outputs"),
+    "(ceiling: best gated outputs and offset)": in_hindsight("gated"),
+    "(ceiling: best of weights and outputs)": in_hindsight("weights", "outputs"),
 }
 
 
@@ -247,16 +220,16 @@ def _accuracies(case: Case, choice: Choice | None) -> tuple[float, float]:
     """Of all the rows that judge, and of the seen ones."""
     assert choice is not None
     mixture, offset = choice
-    plain = isinstance(offset, float)
-    steps = case.steps[mixture] if plain else _steps(case.test[mixture].through(offset))
-    at = offset if plain else 0.0
-    kept, won = int((steps.lost > at).sum()), int((steps.won < at).sum())
-    return (kept + won) / (steps.num_seen + steps.num_absent), kept / steps.num_seen
+    if isinstance(offset, float):
+        made, at = case.steps[mixture], offset
+    else:
+        made, at = steps(case.test[mixture].through(offset)), 0.0
+    kept, won = int((made.lost > at).sum()), int((made.won < at).sum())
+    return (kept + won) / (made.num_seen + made.num_absent), kept / made.num_seen
 
 
-def _steps(rows: Snapshot) -> Steps:
-    assert rows.labels is not None
-    return steps_of(margins(rows.logits, rows.labels, rows.seen))
+def _before(case: Case, kind: str) -> Snapshot:
+    return case.held[kind if kind in ("outputs", "logits") else "weights", 0.0]
 
 
 def _right(rows: Snapshot) -> float:

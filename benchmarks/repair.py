@@ -24,8 +24,9 @@ import argparse
 import time
 from collections.abc import Mapping
 
+from cases import Case
 from promise import losses, promise_table
-from regret import Case, judged, table
+from regret import judged, table
 from scenarios import Family
 from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from scenarios.registry import FAMILIES

@@ -10,7 +10,8 @@ from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.classifier import Classifier
 from reclaim.data import Split
 from reclaim.merges.interpolation import interpolation
-from reclaim.metrics.tradeoff import accuracies_at
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import accuracies_at, steps_of
 from reclaim.plugins import find
 from reclaim.running import Running
 from reclaim.selectors import Evidence
@@ -80,6 +81,7 @@ def most_promising(
     *,
     reference: Snapshot | None = None,
     unlabelled: Mapping[float, Snapshot] | None = None,
+    labelled: Mapping[float, Snapshot] | None = None,
     budget: float | None = 0.05,
     prefer: Prefer = "balanced",
     pull: float = PULL,
@@ -97,6 +99,8 @@ def most_promising(
         mixed: answers of the mixtures on the same rows, by weight.
         reference: answers of the model against which the budget counts; default: the mixture of weight 1.
         unlabelled: answers of the mixtures on target rows, for their offsets.
+        labelled: answers of the mixtures on target rows of all classes with labels: accuracies are then those of these
+            rows, each mixture has its best offset, and no budget counts.
         budget: the seen accuracy that may be lost; None allows everything. If no mixture keeps it, it is the
             fine-tuned model.
         prefer: "seen" and "absent" count the classes of that group twice.
@@ -110,17 +114,21 @@ def most_promising(
     start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
     tried = []
     for weight, rows in mixed.items():
-        target = None if unlabelled is None else unlabelled[weight]
-        evidence = Evidence(seen=rows, before=before, reference=reference or mixed[1.0], unlabelled=target)
-        certain = budget is not None and len(rows) >= rows_needed(evidence, budget)
+        free, known = (None if given is None else given[weight] for given in (unlabelled, labelled))
+        evidence = Evidence(
+            seen=rows, before=before, reference=reference or mixed[1.0], unlabelled=free, labelled=known
+        )
+        certain = budget is not None and known is None and len(rows) >= rows_needed(evidence, budget)
         given = (
             auto(evidence, budget=budget or 0.0) if certain else find("selectors", without_budget(evidence))(evidence)
         )
-        offset, allowed = given.offset, given.guarantee is not None or not certain
-        steps = estimated(before, rows)
-        seen, _ = accuracies_at(steps, offset)
-        _, absent = accuracies_at(steps, offset + start)
-        tried.append(Tried(weight, offset, seen, absent, share * seen + (1 - share) * absent, allowed))
+        allowed = given.guarantee is not None or not certain
+        if known is not None and known.labels is not None:
+            seen, absent = accuracies_at(steps_of(margins(known.logits, known.labels, known.seen)), given.offset)
+        else:
+            steps = estimated(before, rows)
+            seen, absent = accuracies_at(steps, given.offset)[0], accuracies_at(steps, given.offset + start)[1]
+        tried.append(Tried(weight, given.offset, seen, absent, share * seen + (1 - share) * absent, allowed))
     if not any(t.allowed for t in tried):
         return Mix(
             1.0, f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows", tuple(tried), len(before)

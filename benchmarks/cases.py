@@ -1,0 +1,153 @@
+"""Cached scenarios as ways of choosing see them: what every mixture answered on every part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from scenarios.cache import PARTS, Record
+from torch import Tensor
+
+from reclaim.metrics.margins import margins
+from reclaim.metrics.tradeoff import Steps, steps_of
+from reclaim.mixing import WEIGHTS
+from reclaim.snapshot import Snapshot
+
+__all__ = ["AFTER", "KINDS", "Answers", "Case", "Mixture", "steps"]
+
+Mixture = tuple[str, float]  # a kind, and the weight of the fine-tuned network
+AFTER: Mixture = ("weights", 1.0)
+LABELLED = 5  # rows of each class, where labels are given
+
+
+def outputs(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
+    """Logarithmic probabilities, mixed."""
+    return torch.lerp(first.log_softmax(dim=1), last.log_softmax(dim=1), weight)
+
+
+def logits(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
+    """Logits, mixed."""
+    return torch.lerp(first, last, weight)
+
+
+def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
+    """The group by a mixture of that weight, the class in it by others: .75 of the fine-tuned one among seen, .5 among
+    absent. So the offset between the groups depends on the image."""
+    made = torch.empty_like(first)
+    groups = outputs(first, last, weight, seen)
+    for group, inside in ((seen, 0.75), (~seen, 0.5)):
+        within = outputs(first, last, inside, seen)[:, group].log_softmax(dim=1)
+        made[:, group] = within + groups[:, group].logsumexp(dim=1, keepdim=True)
+    return made
+
+
+OF_OUTPUTS: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
+    "outputs": outputs,
+    "logits": logits,
+    "gated": gated,
+}
+KINDS = {"weights": WEIGHTS, **dict.fromkeys(OF_OUTPUTS, WEIGHTS), "backbone": PARTS, "head": PARTS}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every mixture answered on one part. "backbone" and "head" mix only that, the other is the fine-tuned one's.
+
+    Attributes:
+        weights: [W, N, C] of the weights' mixtures.
+        parts: "backbone" and "head", [3, N, C], where they are kept.
+        labels, seen: as in a snapshot.
+    """
+
+    weights: Tensor
+    parts: dict[str, Tensor]
+    labels: Tensor | None
+    seen: Tensor
+
+    def __getitem__(self, mixture: Mixture) -> Snapshot:
+        kind, weight = mixture
+        if kind in OF_OUTPUTS:
+            z = OF_OUTPUTS[kind](self.weights[0].float(), self.weights[-1].float(), weight, self.seen)
+        elif kind == "weights":
+            z = self.weights[WEIGHTS.index(weight)].float()
+        else:
+            z = self.parts[kind][PARTS.index(weight)].float()
+        return Snapshot(z, self.labels, self.seen, finite=True)
+
+    def rows(self, which: Tensor) -> Answers:
+        """Some rows only."""
+        parts = {kind: z[:, which] for kind, z in self.parts.items()}
+        return Answers(self.weights[:, which], parts, None if self.labels is None else self.labels[which], self.seen)
+
+    def unlabelled(self) -> Answers:
+        """Without labels."""
+        return Answers(self.weights, self.parts, None, self.seen)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scenario.
+
+    Attributes:
+        held: held-out rows of seen classes.
+        unlabelled: rows of the target domain, without labels.
+        labelled: the first of these, five of each class, with labels.
+        source: rows of the pretraining domain; None where there are none.
+        pseudo: per pseudo split, held-out rows, answered by networks fine-tuned on one half of the seen classes.
+        test: the rows that judge.
+    """
+
+    held: Answers
+    unlabelled: Answers
+    labelled: Answers
+    source: Answers | None
+    pseudo: tuple[Answers, ...]
+    test: Answers
+
+    @classmethod
+    def of(cls, record: Record, pseudo: Record | None, per_class: int | None = None) -> Case:
+        """From the cache; with `per_class`, only so many held-out rows of each class, and no pseudo splits."""
+        seen = record["seen"]
+
+        def part(name: str) -> Answers:
+            parts = {kind: record[f"{kind}.{name}"] for kind in ("backbone", "head") if name in ("held", "test")}
+            return Answers(record[f"mix.{name}"], parts, record[f"labels.{name}"], seen)
+
+        held, free = part("held"), part("unlabelled")
+        halves: tuple[Answers, ...] = ()
+        if per_class is not None:
+            held = held.rows(_first(record["labels.held"], per_class))
+        elif pseudo is not None:
+            both = zip(pseudo["seen"], pseudo["mix"], strict=True)
+            halves = tuple(Answers(z, {}, pseudo["labels"], mask) for mask, z in both)
+        return cls(
+            held=held,
+            unlabelled=free.unlabelled(),
+            labelled=free.rows(_first(record["labels.unlabelled"], LABELLED)),
+            source=part("source") if "mix.source" in record.arrays else None,
+            pseudo=halves,
+            test=part("test"),
+        )
+
+    @cached_property
+    def steps(self) -> dict[Mixture, Steps]:
+        """Of the trade-off of every mixture on the rows that judge."""
+        return {(kind, weight): steps(self.test[kind, weight]) for kind, weights in KINDS.items() for weight in weights}
+
+    @property
+    def seen(self) -> Tensor:
+        """[C] bool."""
+        return self.test.seen
+
+
+def steps(rows: Snapshot) -> Steps:
+    """Of the trade-off of labelled rows."""
+    assert rows.labels is not None
+    return steps_of(margins(rows.logits, rows.labels, rows.seen))
+
+
+def _first(labels: Tensor, count: int) -> Tensor:
+    """Indices of the first so many rows of each class."""
+    return torch.cat([(labels == c).nonzero().squeeze(1)[:count] for c in labels.unique()]).sort().values
