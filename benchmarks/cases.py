@@ -23,13 +23,8 @@ LABELLED = 5  # rows of each class, where labels are given
 
 
 def outputs(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
-    """Logarithmic probabilities, mixed."""
+    """Logarithmic probabilities, mixed. Logits mixed decide alike: they differ by a constant per row."""
     return torch.lerp(first.log_softmax(dim=1), last.log_softmax(dim=1), weight)
-
-
-def logits(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
-    """Logits, mixed."""
-    return torch.lerp(first, last, weight)
 
 
 def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
@@ -45,7 +40,6 @@ def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
 
 OF_OUTPUTS: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
     "outputs": outputs,
-    "logits": logits,
     "gated": gated,
 }
 KINDS = {"weights": WEIGHTS, **dict.fromkeys(OF_OUTPUTS, WEIGHTS), "backbone": PARTS, "head": PARTS}

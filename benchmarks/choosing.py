@@ -1,5 +1,7 @@
 """Time of the selectors that need held-out seen rows and the pretrained model, beside one read of both models' logits.
 
+The last line is what `repair` does with a mixture: shifts of single classes, then auto.
+
 Run: python benchmarks/choosing.py
 
 One thread, CPU seconds, median of five; 50,000 rows and 1,000 classes, half of them seen, float32.
@@ -14,6 +16,7 @@ from functools import partial
 
 import torch
 
+from reclaim.choosing import choose
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
@@ -64,6 +67,9 @@ def main() -> None:
     for name in SELECTORS:
         spent = seconds(partial(find("selectors", name), given))
         print(f"| {name} | {1e3 * spent:.0f} | {spent / read:.1f} |")
+    ask = lambda weight, part: given.seen if weight else given.before  # noqa: E731
+    spent = seconds(partial(choose, ask, mix=1.0))
+    print(f"| shifts of single classes, then auto | {1e3 * spent:.0f} | {spent / read:.1f} |")
 
 
 if __name__ == "__main__":

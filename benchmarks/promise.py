@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from scenarios.cache import Record
+from torch import Tensor
 
+from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
 from reclaim.metrics.margins import margins
-from reclaim.mixing import WEIGHTS, most_promising
-from reclaim.selectors import Evidence
-from reclaim.selectors.auto import auto
+from reclaim.mixing import WEIGHTS
 from reclaim.snapshot import Snapshot
 
 __all__ = ["losses", "promise_table"]
-
-LEAST = 200  # held-out rows from which `repair` promises anything
 
 
 def losses(record: Record, draws: int, budget: float, confidence: float | None) -> list[float]:
@@ -29,21 +27,27 @@ def losses(record: Record, draws: int, budget: float, confidence: float | None) 
     mine = seen[y]
     y, z = y[mine], torch.cat([record["mix.held"], record["mix.test"]], dim=1)[:, mine].float()
     made, cut = [], len(y) // 2
-    if cut < LEAST:
+    if cut < ENOUGH_TO_DIVIDE:
         return []
+    numbers = {"budget": budget} | ({} if confidence is None else {"confidence": confidence})
     for draw in range(draws):
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(draw))
-        first, second, rest = order[: cut // 2], order[cut // 2 : cut], order[cut:]
-        part = lambda index, rows: Snapshot(z[index][rows], y[rows], seen, finite=True)  # noqa: E731
-        mixed = {weight: part(index, first) for index, weight in enumerate(WEIGHTS)}
-        weight = WEIGHTS.index(most_promising(mixed[0.0], mixed, budget=budget).weight)
-        evidence = Evidence(seen=part(weight, second), before=part(0, second), reference=part(-1, second))
-        chosen = auto(evidence, budget=budget, confidence=confidence)
-        if chosen.guarantee is None:
-            continue
-        was, now = (margins(z[index][rest], y[rest], seen) for index in (-1, weight))
-        made.append(float(was.right.double().mean() - (now.hit & (now.margin > chosen.offset)).double().mean()))
+        parts = {"mix": order[: cut // 2], "offset": order[cut // 2 : cut], "rest": order[cut:]}
+
+        def ask(weight: float, part: str, parts: dict[str, Tensor] = parts) -> Snapshot:
+            rows = parts[part]
+            return Snapshot(z[WEIGHTS.index(weight)][rows], y[rows], seen, finite=True)
+
+        chosen = choose(ask, numbers=numbers)
+        if chosen.offset.guarantee is not None:
+            was, now = ask(1.0, "rest"), ask(chosen.mix.weight, "rest").through(chosen.offset)
+            made.append(_right(was) - _right(now))
     return made
+
+
+def _right(rows: Snapshot) -> float:
+    assert rows.labels is not None
+    return float(margins(rows.logits, rows.labels, rows.seen).right.double().mean())
 
 
 def promise_table(found: Mapping[str, Sequence[Sequence[float]]], budget: float) -> str:

@@ -44,7 +44,8 @@ def with_selector(name: str, mixture: Mixture = AFTER, **numbers: float) -> Way:
     """One mixture, and the offset of a selector of the library."""
 
     def way(case: Case) -> Choice:
-        evidence = Evidence(seen=case.held[mixture], before=_before(case, mixture[0]), reference=case.held[AFTER])
+        before = case.held["weights", 0.0]
+        evidence = Evidence(seen=case.held[mixture], before=before, reference=case.held[AFTER])
         return mixture, find("selectors", name)(evidence, **numbers).offset
 
     return way
@@ -172,7 +173,6 @@ WAYS: dict[str, Way] = {
     "outputs, auto, budget .05": automatic("outputs"),
     "outputs, auto, prefer balanced": automatic("outputs", budget=None),
     "– without class balance, outputs": automatic("outputs", budget=None, balance=0),
-    "logits, auto, prefer balanced": automatic("logits", budget=None),
     "gated outputs, auto, prefer balanced": automatic("gated", budget=None),
     "weights, auto, unlabelled rows, budget .05": automatic(more="unlabelled"),
     "weights, auto, unlabelled rows, prefer balanced": automatic(budget=None, more="unlabelled"),
@@ -226,10 +226,6 @@ def _accuracies(case: Case, choice: Choice | None) -> tuple[float, float]:
         made, at = steps(case.test[mixture].through(offset)), 0.0
     kept, won = int((made.lost > at).sum()), int((made.won < at).sum())
     return (kept + won) / (made.num_seen + made.num_absent), kept / made.num_seen
-
-
-def _before(case: Case, kind: str) -> Snapshot:
-    return case.held[kind if kind in ("outputs", "logits") else "weights", 0.0]
 
 
 def _right(rows: Snapshot) -> float:

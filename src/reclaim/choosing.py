@@ -12,13 +12,14 @@ from torch import Tensor
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.class_balance import class_balance
 from reclaim.mixing import WEIGHTS, Mix, Prefer, most_promising
-from reclaim.selectors import Evidence
+from reclaim.selectors import Evidence, thinned
 from reclaim.selectors.auto import without_budget
 from reclaim.snapshot import Snapshot
 
 __all__ = ["ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose"]
 
 ENOUGH_TO_DIVIDE = 200  # held-out rows from which on one half chooses the weight and the other the offset
+CERTIFIED_BY = 1 << 14  # held-out rows at most; each more than so many changes a certificate by less than 1e-4
 
 Ask = Callable[[float, str], Snapshot]
 
@@ -65,17 +66,23 @@ def choose(
     @cache
     def shifts(weight: float) -> Tensor:
         """Of single classes, by the rows that choose the mixture."""
-        target = ask(weight, "unlabelled") if "unlabelled" in extra else None
+        target = next((ask(weight, part) for part in ("labelled", "unlabelled") if part in extra), None)
         return class_balance(ask(weight, "mix"), target, strength=balance)
 
     def shifted(weight: float, part: str) -> Snapshot:
         return _plus(ask(weight, part), shifts(weight)) if balance else ask(weight, part)
 
+    def of_all(part: str) -> dict[float, Snapshot]:
+        return {weight: shifted(weight, part) for weight in WEIGHTS}
+
     def offset_of(weight: float) -> LogitOffset:
+        changed = bool(balance) or weight != 1
+        models = (weight, 0.0, 1.0) if changed else (weight, 0.0)
+        rows, *others = thinned(*(ask(model, "offset") for model in models), most=CERTIFIED_BY)
         evidence = Evidence(
-            seen=shifted(weight, "offset"),
-            before=ask(0.0, "offset"),
-            reference=ask(1.0, "offset") if balance or weight != 1 else None,
+            seen=_plus(rows, shifts(weight)) if balance else rows,
+            before=others[0],
+            reference=others[1] if changed else None,
             **{part: shifted(weight, part) for part in kinds},
         )
         name = without_budget(evidence) if prefer is not None and select == "auto" else select
@@ -89,9 +96,10 @@ def choose(
         return Choice(chosen, offset)
     chosen = most_promising(
         ask(0.0, "mix"),
-        {weight: shifted(weight, "mix") for weight in WEIGHTS},
+        of_all("mix"),
         reference=ask(1.0, "mix"),
-        unlabelled={weight: shifted(weight, "unlabelled") for weight in WEIGHTS} if "unlabelled" in extra else None,
+        unlabelled=of_all("unlabelled") if "unlabelled" in extra else None,
+        labelled=of_all("labelled") if "labelled" in extra else None,
         budget=None if prefer is not None else numbers.get("budget", 0.05),
         prefer=prefer or "balanced",
     )

@@ -65,9 +65,10 @@ class Snapshot:
         """Data and split in one word, empty where either is unknown: two snapshots of the same rows share it."""
         return f"{self.data}:{self.split}" if self.data and self.split else ""
 
-    def rows(self, which: Tensor) -> Snapshot:
-        """The same snapshot with only the rows `which` ([N] bool, or indices)."""
-        pick = lambda tensor: tensor.rows(which) if isinstance(tensor, Shards) else tensor[which]  # noqa: E731
+    def rows(self, which: Tensor | slice) -> Snapshot:
+        """The same snapshot with only the rows `which` ([N] bool, indices, or a slice, which makes views)."""
+        indices = torch.arange(len(self))[which] if isinstance(which, slice) else which
+        pick = lambda tensor: tensor.rows(indices) if isinstance(tensor, Shards) else tensor[which]  # noqa: E731
         return replace(
             self,
             logits=pick(self.logits),

@@ -18,8 +18,6 @@ from reclaim.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection", "thinned"]
 
-_ENOUGH = 3 << 10
-
 WHAT = {
     "seen": "labelled held-out rows of seen classes",
     "before": "the pretrained model's answers on the same rows (--before)",
@@ -111,10 +109,10 @@ def _same_rows(rows: Snapshot, other: Snapshot, name: str) -> Snapshot:
     return other
 
 
-def thinned(*snapshots: Snapshot) -> list[Snapshot]:
-    """The same rows of each; of more than 3,072 so many, evenly spread: for means and shares more tell no more."""
-    n = len(snapshots[0])
-    if n <= _ENOUGH:
-        return list(snapshots)
-    some = torch.linspace(0, n - 1, _ENOUGH).round().long()
-    return [snapshot.rows(some) for snapshot in snapshots]
+def thinned(*snapshots: Snapshot, most: int = 3 << 10) -> list[Snapshot]:
+    """The same rows of each, every second or third or so, no more than `most`: for means and shares more tell no more.
+
+    They are views where the snapshots are whole tensors.
+    """
+    every = -(-len(snapshots[0]) // most)
+    return [snapshot.rows(slice(None, None, every)) for snapshot in snapshots] if every > 1 else list(snapshots)
