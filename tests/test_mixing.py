@@ -72,3 +72,37 @@ def test_the_estimate_is_read_where_the_pretrained_model_is_at_its_best() -> Non
     first = most_promising(tilted, {0.0: tilted, 1.0: tilted}, budget=None).tried[0]
     assert abs(start) > 0.1 and first.absent == absent
     assert absent != accuracies_at(estimated(tilted, tilted), -start)[1]
+
+
+def test_a_pull_decides_between_weights_that_are_alike() -> None:
+    same = dict.fromkeys((0.0, 0.3, 0.6, 1.0), BEFORE)
+    share = float(SEEN.double().mean())  # 4 of 7
+    assert most_promising(BEFORE, same, budget=None).weight == 0.6
+    assert most_promising(BEFORE, same, budget=None, pull=0).weight == 0.0  # the first of equals
+    twice = 2 * share / (2 * share + 1 - share)
+    assert f"distance from {twice:.2f}" in most_promising(BEFORE, same, budget=None, prefer="seen").reason
+
+
+def test_the_pull_gives_way_to_what_the_rows_say() -> None:
+    mixed = {0.0: BEFORE, 0.6: answers(0.0, 4.0, torn=8.0), 1.0: answers(5.0, 12.0, torn=8.0)}
+    assert most_promising(BEFORE, mixed, budget=None).weight == 0.0
+
+
+def test_target_rows_choose_offsets_and_their_labels_accuracies() -> None:
+    rows = toys.snapshot(500, seed=4, sunk=0.0)
+    sunk = replace(rows, logits=rows.logits - 9.0 * ~SEEN)
+    mixed = {0.0: BEFORE, 1.0: answers(2.0, 6.0)}
+    free = most_promising(BEFORE, mixed, unlabelled={0.0: rows.unlabelled(), 1.0: sunk.unlabelled()}, budget=None).tried
+    assert free[1].offset - free[0].offset == pytest.approx(9.0, abs=1e-4)
+    known = most_promising(BEFORE, mixed, labelled={0.0: rows, 1.0: sunk})
+    for tried, given in zip(known.tried, (rows, sunk), strict=True):
+        z = given.logits + tried.offset * ~SEEN
+        hit = z.argmax(dim=1) == given.labels
+        assert tried.allowed and tried.absent == pytest.approx(float(hit[~SEEN[given.labels]].double().mean()))
+
+
+def test_the_budget_counts_against_the_reference() -> None:
+    better = answers(5.0, 0.0)
+    mixed = {0.0: BEFORE, 1.0: BEFORE}
+    assert all(t.allowed for t in most_promising(BEFORE, mixed).tried)
+    assert not any(t.allowed for t in most_promising(BEFORE, mixed, reference=better).tried)

@@ -51,3 +51,10 @@ def test_over_other_classes_it_goes_by_name_and_unknown_ones_are_absent() -> Non
 def test_logits_of_another_width_are_refused() -> None:
     with pytest.raises(BadInput, match="for 3 classes; the logits have 4 columns"):
         LogitOffset(1.0, (True, False, True))(np.zeros((2, 4)))
+
+
+def test_shifts_of_single_classes_follow_the_names() -> None:
+    made = LogitOffset(2.0, (True, False, True), ("a", "b", "c"), shifts=(0.5, 0.0, -0.5))
+    z = torch.zeros(1, 3)
+    assert made(z).tolist() == [[0.5, 2.0, -0.5]]
+    assert made.affine(("c", "d", "a", "b")).shift.tolist() == [-0.5, 2.0, 0.5, 2.0]

@@ -5,13 +5,14 @@ from dataclasses import replace
 import torch
 
 from reclaim.selectors import Evidence
-from reclaim.selectors.auto import auto
+from reclaim.selectors.auto import auto, without_budget
 from reclaim.selectors.average_logit_gap import average_logit_gap
 from reclaim.selectors.bolder import bolder
 from reclaim.selectors.gap_matching import gap_matching
 from reclaim.selectors.labelled import labelled
 from reclaim.selectors.rate_matching import rate_matching
 from reclaim.selectors.retention_budget import retention_budget
+from tests import toys
 from tests.selectors.shared import EVIDENCE
 
 FEW = Evidence(seen=EVIDENCE.seen.rows(torch.arange(12)), before=EVIDENCE.before.rows(torch.arange(12)))
@@ -56,3 +57,11 @@ def test_too_few_rows_promise_nothing() -> None:
     chosen = auto(replace(FEW, before=None))
     assert chosen.offset == average_logit_gap(FEW).offset and chosen.guarantee is None
     assert "19 are needed" in chosen.reason
+
+
+def test_without_a_budget_the_strongest_evidence_has_its_own_selector() -> None:
+    given = toys.evidence()
+    pick = lambda **more: without_budget(Evidence(seen=given.seen, **more))  # noqa: E731
+    assert pick() == "average-logit-gap" and pick(before=given.before) == "bolder"
+    assert pick(before=given.before, unlabelled=given.unlabelled) == "rate-matching"
+    assert pick(unlabelled=given.unlabelled, labelled=given.labelled) == "labelled"
