@@ -231,7 +231,7 @@ def test_as_a_calibrator_it_brings_absent_classes_back() -> None:
         (of_classes(2), {}, "training rows are of 1"),
         (of_classes(2, 5), {}, "training rows are of 2"),
         (of_classes(2, 5, 6), {"shares": (0.25, 0.5)}, "all come to 2 of them"),
-        (replace(DATA, splits={"val": DATA.split("train")}), {}, "no split called 'train'"),
+        (replace(DATA, splits={"val": DATA.split("train")}), {}, "has the splits val"),
         (replace(DATA, seen=torch.ones(11, dtype=torch.bool)), {}, "no class is absent"),
         (DATA, {"shares": (1.0,)}, "between 0 and 1"),
         (DATA, {"shares": ()}, "between 0 and 1"),

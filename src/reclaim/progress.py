@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = ["silence", "track"]
 
 _quiet = False
+_display: Progress | None = None
 T = TypeVar("T")
 
 
@@ -19,9 +24,29 @@ def silence(quiet: bool = True) -> None:
 
 
 def track(items: Iterable[T], what: str, total: int | None = None, done: int = 0) -> Iterator[T]:
-    """The items, with a bar that says what is being done, how far it is and how long it will take."""
+    """The items, with a bar that says what is being done, how far it is and how long it will take.
+
+    The bar of work inside other work stands below its bar.
+    """
     if _quiet or not sys.stderr.isatty():
         yield from items
+        return
+    with _shown() as display:
+        task = display.add_task(what, total=total, completed=done)
+        try:
+            for item in items:
+                yield item
+                display.advance(task)
+        finally:
+            display.remove_task(task)
+
+
+@contextmanager
+def _shown() -> Iterator[Progress]:
+    """The one display that a terminal has room for: that of the work around, or a new one."""
+    global _display
+    if _display is not None:
+        yield _display
         return
     from rich.console import Console
     from rich.progress import (
@@ -40,8 +65,8 @@ def track(items: Iterable[T], what: str, total: int | None = None, done: int = 0
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        for item in items:
-            yield item
-            bar.advance(task)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as _display:
+        try:
+            yield _display
+        finally:
+            _display = None

@@ -19,6 +19,7 @@ from reclaim.errors import BadInput
 from reclaim.head_alone import head_alone
 from reclaim.metrics.tradeoff import Criterion, best, by_classes, curve
 from reclaim.predict import predict
+from reclaim.progress import track
 from reclaim.running import Running
 from reclaim.selectors import Evidence, Selection
 from reclaim.selectors.gap_matching import gap_matching
@@ -70,6 +71,11 @@ def pseudo_cross_validation(
     Differs: the released code reads its curves off rows of the true absent classes.
     """
     check_groups(data.seen)
+    if "train" not in data.splits:
+        raise BadInput(
+            f"pseudo cross-validation retrains on the training rows, and {data.source} has the splits "
+            f"{', '.join(data.splits)}.\n  Give the training split too, or choose with another selector."
+        )
     classes = data.seen_only("train").labels.unique()
     sizes = _sizes(len(classes), shares)
     if runs < 1:
@@ -77,7 +83,7 @@ def pseudo_cross_validation(
     start, rows = (before, data) if after is None else head_alone(before, data, running)
     random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
-    for size in [size for size in sizes for _ in range(runs)]:
+    for size in track([size for size in sizes for _ in range(runs)], "retraining", total=len(sizes) * runs):
         given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
         answers = predict(retrain(start.copy(), given), judged, "judged", features=False, running=running)
         assert answers.labels is not None

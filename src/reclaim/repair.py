@@ -10,13 +10,17 @@ from typing import Any, Literal
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
 from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
+from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
+from reclaim.choosing_by_retraining import choose_by_retraining
 from reclaim.classifier import Classifier
 from reclaim.data import Data
+from reclaim.errors import BadInput
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
 from reclaim.metrics.accuracy import wilson_interval
 from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.predict import predict
+from reclaim.pseudo_cross_validation import Retrain
 from reclaim.running import Running
 from reclaim.snapshot import Snapshot
 
@@ -52,6 +56,7 @@ def repair(
     mix: float | Literal["auto"] = "auto",
     select: str = "auto",
     numbers: Mapping[str, Any] | None = None,
+    retrain: Retrain | None = None,
     prefer: Prefer | None = None,
     class_balance: float = 0.5,
     extra: Mapping[str, Data] | None = None,
@@ -74,8 +79,10 @@ def repair(
         after: the same architecture, fine-tuned from it; both have the same classes, in any order.
         data: the target domain; its `seen` says which classes the fine-tuning had.
         mix: the weight of the fine-tuned model, or "auto".
-        select: a selector of `reclaim list selectors`.
+        select: a selector of `reclaim list selectors`; or "pseudo-cross-validation", which fine-tunes again for an
+            offset of the fine-tuned model: steps 2 and 3 become `pseudo_cross_validation`, without `class_balance`.
         numbers: keyword arguments of the selector; `budget` also limits the choice of the weight.
+        retrain: for pseudo cross-validation, the recipe that made the fine-tuned model.
         prefer: give up the budget, and with it the guarantee, for the best estimated accuracy over all classes
             ("balanced"), or with the seen or the absent classes counted twice. The offset is then that of the best
             selector for the evidence that knows no budget, if none is given.
@@ -91,6 +98,9 @@ def repair(
         fine-tuning of zero-shot models", CVPR 2022 (mixing); the combination and its rule are Reclaim's.
     """
     check_groups(data.seen)
+    again = select == BY_RETRAINING
+    if retrain is not None and not again:
+        raise BadInput(f"`retrain` is for select={BY_RETRAINING!r}; the selector {select!r} retrains nothing.")
     after = after.bind(data.classes)
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
@@ -115,8 +125,13 @@ def repair(
             return ask(weight, "mix")
         return answers(mixed(weight), part)
 
-    chosen = choose(ask, mix=mix, select=select, numbers=numbers, prefer=prefer, balance=class_balance,
-                    extra=tuple(extra or ()), apart=apart)  # fmt: skip
+    if again:
+        own = replace(data, splits=data.splits | {"val": chooses})  # no report row is among them
+        chosen = choose_by_retraining(before, after, own, retrain, mix=mix, prefer=prefer, numbers=numbers,
+                                      seed=seed, running=running)  # fmt: skip
+    else:
+        chosen = choose(ask, mix=mix, select=select, numbers=numbers, prefer=prefer, balance=class_balance,
+                        extra=tuple(extra or ()), apart=apart)  # fmt: skip
     weight, offset = chosen.mix.weight, chosen.offset
     repaired, bias = fold_offset(
         mixed(weight), offset, for_offset, ask(weight, "offset"), lambda model: answers(model, "offset")

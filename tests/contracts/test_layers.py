@@ -15,7 +15,8 @@ LAYERS = [
     {"atomic", "checkpoint", "snapshot_files", "io", "optional", "progress", "images", "preprocess", "networks",
      "classifier", "models", "data", "holdout", "loader", "predict", "head_alone", "batch_norm", "resume", "fit",
      "evaluate", "serving", "onnx_graph", "export"},
-    {"recipes", "mixing", "choosing", "folding", "repair", "pseudo_cross_validation"},
+    {"recipes", "mixing", "choosing", "folding", "repair", "pseudo_cross_validation",
+     "choosing_by_retraining"},
     {"demo", "report"},
     {"cli", "__main__", "sklearn"},
 ]  # fmt: skip

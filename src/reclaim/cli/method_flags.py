@@ -1,6 +1,6 @@
 """Flags that a method's own file declares: its keyword arguments, with their types, defaults and help."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from inspect import Parameter as Argument
 from inspect import signature
 from typing import Annotated, Any
@@ -10,13 +10,13 @@ from cyclopts import Parameter
 from reclaim.errors import BadInput
 from reclaim.plugins import describe, names
 
-__all__ = ["given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
+__all__ = ["flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
 
 
 def own_numbers(family: str, name: str) -> dict[str, Argument]:
     """A method's own keyword arguments as flags with their help."""
     method = describe(family, name)
-    return {key: _flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
+    return {key: flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
 
 
 def selector_numbers() -> dict[str, Argument]:
@@ -28,14 +28,14 @@ def selector_numbers() -> dict[str, Argument]:
             text = method.help.get(key, "")
             text += f" Default: {argument.default}." if argument.default is not None else ""
             optional = argument.replace(default=None, annotation=argument.annotation | None)
-            flags.setdefault(key, _flag(optional, f"({name}) {text}"))
+            flags.setdefault(key, flag(optional, f"({name}) {text}"))
     return flags
 
 
-def given_numbers(selector: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    """The flags that were given, all of which the selector must have."""
+def given_numbers(selector: str, numbers: dict[str, Any], takes: Collection[str] | None = None) -> dict[str, Any]:
+    """The flags that were given, all of which the selector must have; `takes`, if its file does not tell which."""
     given = {key: value for key, value in numbers.items() if value is not None}
-    takes = describe("selectors", selector).numbers
+    takes = describe("selectors", selector).numbers if takes is None else takes
     if extra := [f"--{key.replace('_', '-')}" for key in given if key not in takes]:
         own = ", ".join(f"--{key.replace('_', '-')}" for key in takes) or "none"
         raise BadInput(f"the selector {selector!r} does not take {', '.join(extra)}; its flags: {own}.")
@@ -54,7 +54,8 @@ def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) ->
     return command
 
 
-def _flag(argument: Argument, text: str) -> Argument:
-    """A flag with help; a switch can also be switched off."""
+def flag(argument: Argument, text: str) -> Argument:
+    """A flag with help; a switch can also be switched off, and several values may follow one flag."""
     negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
-    return argument.replace(annotation=Annotated[argument.annotation, Parameter(help=text, negative=negative)])
+    about = Parameter(help=text, negative=negative, consume_multiple=True)
+    return argument.replace(annotation=Annotated[argument.annotation, about])

@@ -8,6 +8,8 @@ from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
+from reclaim.cli.retraining import NAME as BY_RETRAINING
+from reclaim.cli.retraining import TAKES, recipe_of, retraining_numbers
 from reclaim.errors import BadInput
 from reclaim.running import Running
 
@@ -54,7 +56,9 @@ def repair(
         seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
             those the fine-tuned model's directory names, or those of the training split.
         mix: the weight of the fine-tuned model, from 0 to 1, or "auto".
-        select: how to choose the offset; `reclaim list selectors` describes the ways.
+        select: how to choose the offset; `reclaim list selectors` describes the ways. Another one,
+            "pseudo-cross-validation", repeats the fine-tuning on parts of the seen classes; for this the fine-tuned
+            model is a directory that `reclaim tune` wrote.
         prefer: give up the budget of lost seen accuracy for the best estimated accuracy over all classes, or with
             seen or absent classes counted twice.
         class_balance: how much of the shifts to take that bring single classes nearer to being answered as often as
@@ -71,7 +75,9 @@ def repair(
     from reclaim.repair import repair as run
 
     check_free(out, force=force)
-    given = given_numbers(select, numbers)
+    again = select == BY_RETRAINING
+    given = given_numbers(select, numbers, TAKES if again else None)
+    retrain = recipe_of(after, running) if again else None
     start, end = open_model(before, inputs), open_model(after, inputs)
     rows = open_data(data, seen, end, skip_bad=skip_bad)
     if seen is None and end.seen is None and "train" not in rows.splits:
@@ -83,14 +89,14 @@ def repair(
         rows = rows.over(end.bind(rows.classes).classes)
     more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
     extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items() if path is not None}
-    result = run(start, end, rows, mix=mix, select=select, numbers=given, prefer=prefer,
+    result = run(start, end, rows, mix=mix, select=select, numbers=given, retrain=retrain, prefer=prefer,
                  class_balance=class_balance, extra=extra, held_out=held_out, seed=seed, running=running)  # fmt: skip
     with atomic_directory(out, force=force) as folder:
         record = write(folder, result, output, seed)
     output.show(record, lambda: _print(result, out))
 
 
-command = with_numbers(repair, selector_numbers())
+command = with_numbers(repair, selector_numbers() | retraining_numbers())
 
 
 def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str, Any]:

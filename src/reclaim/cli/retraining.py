@@ -1,0 +1,63 @@
+"""Flags of pseudo cross-validation, and the recipe that it repeats: the one `reclaim tune` wrote down."""
+
+from inspect import Parameter as Argument
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from reclaim.atomic import read_json
+from reclaim.budget import Budget
+from reclaim.cli.method_flags import flag
+from reclaim.errors import BadInput
+from reclaim.plugins import describe, find
+from reclaim.running import Running
+
+if TYPE_CHECKING:
+    from reclaim.pseudo_cross_validation import Retrain
+
+__all__ = ["NAME", "TAKES", "recipe_of", "retraining_numbers"]
+
+NAME = "pseudo-cross-validation"
+
+_OWN: dict[str, tuple[Any, str]] = {
+    "runs": (int, "divisions of the seen classes per share; each costs one retraining. Default: 3."),
+    "shares": (
+        tuple[float, ...],
+        "how much of the seen classes is retrained on; with several, the offset is followed to all of them. "
+        "Default: 0.5.",
+    ),
+    "aggregate": (Literal["mean", "median"], "how runs on equally many classes become one offset. Default: mean."),
+    "cheap": (bool, "retrain heads only, on features drawn once, and scale by the gap of the fine-tuned model."),
+}
+TAKES = (*_OWN, "criterion")  # of which selectors make a flag already
+
+
+def retraining_numbers() -> dict[str, Argument]:
+    """The flags of pseudo cross-validation alone. None stands for its own default."""
+    return {
+        key: flag(Argument(key, Argument.KEYWORD_ONLY, default=None, annotation=kind | None), f"({NAME}) {text}")
+        for key, (kind, text) in _OWN.items()
+    }
+
+
+def recipe_of(after: str, running: Running) -> "Retrain":
+    """The recipe that made the model `after`, with its numbers and budget; it runs where `running` says.
+
+    Raises: BadInput if no ``run.json`` of ``reclaim tune`` lies beside the model's weights.
+    """
+    places = [Path(place) for place in (after, after.partition("@")[2]) if place]
+    path = next((place / "run.json" for place in places if (place / "run.json").is_file()), None)
+    record = read_json(path) if path else None
+    if not isinstance(record, dict) or not {"recipe", "budget"} <= record.keys():
+        what = f"{path} tells of no recipe" if path else f"{after} has no run.json that tells how"
+        raise BadInput(
+            f"pseudo cross-validation repeats the fine-tuning, and {what}.\n"
+            "  Give --after a directory that `reclaim tune` wrote, call repair(…, retrain=…) in Python, or choose the "
+            "offset with another --select."
+        )
+    recipe, own = find("recipes", record["recipe"]), describe("recipes", record["recipe"]).numbers
+    numbers = {key: record[key] for key in own if key in record}
+    try:
+        budget = Budget(**record["budget"] | {"workers": running.workers, "device": running.device})
+    except TypeError as error:
+        raise BadInput(f"{path} was written by another version of Reclaim: {error}.\n  Fine-tune again.") from error
+    return lambda model, data: recipe(model, data, budget, **numbers)
