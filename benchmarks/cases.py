@@ -87,6 +87,7 @@ class Case:
     Attributes:
         held: held-out rows of seen classes.
         unlabelled: rows of the target domain, without labels.
+        unequal: some of these: of every class another share, between all and a fifth.
         labelled: the first of these, five of each class, with labels.
         source: rows of the pretraining domain; None where there are none.
         pseudo: per pseudo split, held-out rows, answered by networks fine-tuned on one half of the seen classes.
@@ -95,6 +96,7 @@ class Case:
 
     held: Answers
     unlabelled: Answers
+    unequal: Answers
     labelled: Answers
     source: Answers | None
     pseudo: tuple[Answers, ...]
@@ -119,6 +121,7 @@ class Case:
         return cls(
             held=held,
             unlabelled=free.unlabelled(),
+            unequal=free.rows(_unequal(record["labels.unlabelled"])).unlabelled(),
             labelled=free.rows(_first(record["labels.unlabelled"], LABELLED)),
             source=part("source") if "mix.source" in record.arrays else None,
             pseudo=halves,
@@ -145,3 +148,10 @@ def steps(rows: Snapshot) -> Steps:
 def _first(labels: Tensor, count: int) -> Tensor:
     """Indices of the first so many rows of each class."""
     return torch.cat([(labels == c).nonzero().squeeze(1)[:count] for c in labels.unique()]).sort().values
+
+
+def _unequal(labels: Tensor) -> Tensor:
+    """[N] bool: of each class a share that is 5 to the power of a number between -1 and 0, drawn for it."""
+    random = torch.Generator().manual_seed(0)
+    shares = 5 ** -torch.rand(int(labels.max()) + 1, generator=random)
+    return torch.rand(len(labels), generator=random) < shares[labels]

@@ -79,7 +79,7 @@ def automatic(
 
         @cache
         def ask(weight: float, part: str) -> Snapshot:
-            answers = case.held.rows(parts[part]) if part in parts else getattr(case, part)
+            answers = case.held.rows(parts[part]) if part in parts else getattr(case, more or part)
             return answers[kind if 0 < weight < 1 or kind == "gated" else "weights", weight]
 
         chosen = choose(
@@ -88,7 +88,7 @@ def automatic(
             numbers={} if budget is None else {"budget": budget},
             prefer=None if budget is not None else prefer,
             balance=balance,
-            extra=(more,) if more else (),
+            extra=("unlabelled" if more == "unequal" else more,) if more else (),
             apart=apart,
         )
         return (kind, chosen.mix.weight), chosen.offset
@@ -177,6 +177,8 @@ WAYS: dict[str, Way] = {
     "weights, auto, unlabelled rows, budget .05": automatic(more="unlabelled"),
     "weights, auto, unlabelled rows, prefer balanced": automatic(budget=None, more="unlabelled"),
     "– without class balance, unlabelled rows": automatic(budget=None, more="unlabelled", balance=0),
+    "weights, auto, unlabelled rows of unequal classes, prefer balanced": automatic(budget=None, more="unequal"),
+    "– without class balance, unequal classes": automatic(budget=None, more="unequal", balance=0),
     "outputs, auto, unlabelled rows, prefer balanced": automatic("outputs", budget=None, more="unlabelled"),
     "weights, auto, 5 labelled rows per class": automatic(budget=None, more="labelled"),
     "– without class balance, labelled rows": automatic(budget=None, more="labelled", balance=0),
