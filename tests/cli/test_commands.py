@@ -70,7 +70,20 @@ def test_repair_keeps_the_format_the_model_came_in(shop: Path, reclaim) -> None:
 
 
 def test_repair_takes_flags_of_the_selector_and_no_others(shop: Path, reclaim) -> None:
-    common = ("repair", "--before", "before", "--after", "after", "--data", "target", "--mix", 1, "--json")
+    common = (
+        "repair",
+        "--before",
+        "before",
+        "--after",
+        "after",
+        "--data",
+        "target",
+        "--mix",
+        1,
+        "--class-balance",
+        0,
+        "--json",
+    )
     small = reclaim(*common, "--budget", 0.02, "--out", "a").json
     large = reclaim(*common, "--budget", 0.3, "--out", "b").json
     assert small["offset"] < large["offset"] and small["guarantee"].startswith("seen accuracy falls by at most 0.02")
@@ -256,7 +269,7 @@ def test_the_demo_repairs_what_it_broke(tmp_path: Path, reclaim) -> None:
     record = done.json
     for seed in record["seeds"]:
         assert seed["repaired"]["all"] > max(seed["before"]["all"], seed["after"]["all"])
-        assert seed["repaired"]["absent"] > seed["after"]["absent"] + 0.1
+        assert seed["repaired"]["absent"] > seed["after"]["absent"] + 0.05
     assert [seed["seed"] for seed in record["seeds"]] == [0, 1]
     assert record["seeds"][0]["repaired"] == record["repaired"]["accuracy"]
     folder = tmp_path / "demo"
