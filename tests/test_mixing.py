@@ -106,3 +106,19 @@ def test_the_budget_counts_against_the_reference() -> None:
     mixed = {0.0: BEFORE, 1.0: BEFORE}
     assert all(t.allowed for t in most_promising(BEFORE, mixed).tried)
     assert not any(t.allowed for t in most_promising(BEFORE, mixed, reference=better).tried)
+
+
+def test_it_shows_what_preferences_would_take_without_the_budget() -> None:
+    mixed = {0.0: BEFORE, 0.5: answers(1.0, 3.0, torn=0.8), 1.0: answers(3.0, 6.0, torn=1.3)}
+    within = most_promising(BEFORE, mixed, budget=0.2)
+    assert within.taken in within.tried and set(within.preferences) == {"balanced", "seen", "absent"}
+    for prefer, shown in within.preferences.items():
+        taken = most_promising(BEFORE, mixed, budget=None, prefer=prefer).taken
+        assert taken is not None and shown == taken
+
+
+def test_labelled_rows_measure_and_estimate_nothing() -> None:
+    rows = toys.snapshot(500, seed=4, sunk=0.0)
+    known = most_promising(BEFORE, {0.0: BEFORE, 1.0: BEFORE}, labelled={0.0: rows, 1.0: rows})
+    assert not known.estimated and known.rows == 500 and "500 labelled" in known.reason
+    assert most_promising(BEFORE, {1.0: BEFORE}).estimated

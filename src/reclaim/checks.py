@@ -10,7 +10,7 @@ from torch import Tensor
 from reclaim.arrays import row_blocks
 from reclaim.errors import BadInput, BadKind, few
 
-__all__ = ["check_classes", "check_finite", "check_groups", "check_labels", "check_seen"]
+__all__ = ["check_classes", "check_finite", "check_groups", "check_labels", "check_same_classes", "check_seen"]
 
 
 def check_finite(logits: Tensor, first_row: int = 0) -> None:
@@ -87,3 +87,15 @@ def check_classes(classes: Sequence[str], num_classes: int | None = None) -> tup
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         raise BadInput(f"class names must differ; given more than once: {few(twice)}.")
     return names
+
+
+def check_same_classes(ours: Sequence[str], theirs: Sequence[str]) -> None:
+    """Raise if a class is in one of the two lists only; their order does not matter."""
+    a, b = set(ours), set(theirs)
+    if a != b:
+        raise BadInput(
+            "the two models have different classes.\n"
+            f"  only one has: {few(sorted(a - b)) or 'none'}\n"
+            f"  only the other has: {few(sorted(b - a)) or 'none'}\n"
+            "  Reclaim matches classes by name and needs the same ones in both."
+        )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reclaim.calibrators import Affine, Calibrator
 from reclaim.checkpoint import Container
-from reclaim.checks import check_classes
+from reclaim.checks import check_classes, check_same_classes
 from reclaim.errors import BadInput, few
 from reclaim.preprocess import Preprocess
 from reclaim.weights import Weights
@@ -110,14 +110,7 @@ class Classifier:
 
         Raises: BadInput if a class is in one of the two lists only.
         """
-        ours, theirs = set(self.classes), set(classes)
-        if ours != theirs:
-            raise BadInput(
-                "the two models have different classes.\n"
-                f"  only one has: {few(sorted(ours - theirs)) or 'none'}\n"
-                f"  only the other has: {few(sorted(theirs - ours)) or 'none'}\n"
-                "  Reclaim matches classes by name and needs the same ones in both."
-            )
+        check_same_classes(self.classes, classes)
         if self.classes == tuple(classes):
             return self
         order = self.columns(classes)

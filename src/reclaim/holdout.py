@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from reclaim.data import Data, Split
 from reclaim.errors import BadInput
+from reclaim.snapshot import Snapshot
 
-__all__ = ["divide", "halves"]
+__all__ = ["check_enough", "divide", "divide_rows", "halves"]
+
+R = TypeVar("R", Split, Snapshot)
 
 
 def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Split]:
@@ -28,21 +33,34 @@ def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Spl
                 f"a repair needs rows the model was not trained on, and {data.source} has the splits "
                 f"{', '.join(data.splits)}.\n  Give a val/ and a test/ split, or one split to divide."
             )
-        if not 0 < held_out < 1:
-            raise BadInput(f"the share of rows that choose must be between 0 and 1; given: {held_out}.")
         whole = data.split(kept[0])
-        order, cut = _shuffled(len(whole), seed), round(held_out * len(whole))
-        first, rest = order[:cut].sort().values, order[cut:].sort().values
-        chooses, reports = whole.rows(first[data.seen[whole.labels[first]]]), whole.rows(rest)
-    if len(chooses) < 2 or not len(reports):
-        raise BadInput(
-            f"{data.source} leaves {len(chooses)} held-out rows of seen classes to choose with and {len(reports)} rows "
-            "to report on; at least 2 and 1 are needed."
-        )
+        chooses, reports = divide_rows(whole, data.seen[whole.labels], held_out, seed)
+    check_enough(chooses, reports, data.source)
     return chooses, reports
 
 
-def halves(rows: Split, seed: int) -> tuple[Split, Split]:
+def divide_rows(rows: R, seen: Tensor, held_out: float = 0.5, seed: int = 0) -> tuple[R, R]:
+    """A random share of the rows, of which those choose that are `seen` ([N] bool); the rest reports.
+
+    Raises: BadInput for a share that leaves one side nothing.
+    """
+    if not 0 < held_out < 1:
+        raise BadInput(f"the share of rows that choose must be between 0 and 1; given: {held_out}.")
+    order, cut = _shuffled(len(rows), seed), round(held_out * len(rows))
+    first, rest = order[:cut].sort().values, order[cut:].sort().values
+    return rows.rows(first[seen[first]]), rows.rows(rest)
+
+
+def check_enough(chooses: Split | Snapshot, reports: Split | Snapshot, source: str) -> None:
+    """Raise if there is nothing to choose with or to report on."""
+    if len(chooses) < 2 or not len(reports):
+        raise BadInput(
+            f"{source} leaves {len(chooses)} held-out rows of seen classes to choose with and {len(reports)} rows "
+            "to report on; at least 2 and 1 are needed."
+        )
+
+
+def halves(rows: R, seed: int) -> tuple[R, R]:
     """Two random halves of the rows, each in its own order."""
     order = _shuffled(len(rows), seed + 1)
     cut = len(rows) // 2

@@ -1,4 +1,4 @@
-"""Snapshots and calibrators in files."""
+"""Snapshots, calibrators and mixtures in files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from torch import Tensor
 from reclaim.atomic import atomic_file, existing, read_json, write_json
 from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
+from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.errors import BadInput
+from reclaim.output_mixture import OutputMixture
 from reclaim.plugins import find
 from reclaim.snapshot_files import load_snapshot, save_snapshot, snapshot_file
 
 __all__ = [
     "calibrator_record",
     "load_calibrator",
+    "load_mixture",
     "load_snapshot",
     "save_calibrator",
+    "save_mixture",
     "save_snapshot",
     "snapshot_file",
 ]
+
+_MIXTURE = "output-mixture"
 
 
 def calibrator_record(calibrator: Calibrator) -> dict[str, Any]:
@@ -73,6 +79,22 @@ def load_calibrator(path: Path) -> Calibrator:
     return _calibrator(record, path, tensors)
 
 
+def save_mixture(path: Path, mixture: OutputMixture) -> None:
+    """Write a mixture of two models' answers: the record of its offset, and the weight."""
+    write_json(path, calibrator_record(mixture.offset) | {"method": _MIXTURE, "weight": mixture.weight})
+
+
+def load_mixture(path: Path) -> OutputMixture:
+    """Read a mixture that `save_mixture` wrote."""
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("method") != _MIXTURE or "weight" not in record:
+        raise BadInput(f"{path} mixes no answers; `reclaim repair` of two snapshots writes a mixture.json that does.")
+    weight = record.pop("weight")
+    offset = _calibrator(record | {"method": "logit-offset"}, path, {})
+    assert isinstance(offset, LogitOffset)
+    return OutputMixture(weight, offset)
+
+
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,6 +103,10 @@ def _checksum(path: Path) -> str:
 def _calibrator(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Calibrator:
     if not isinstance(record, dict) or "method" not in record:
         raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate … --out FILE` writes one.")
+    if record["method"] == _MIXTURE:
+        raise BadInput(
+            f"{path} mixes the answers of two models, and needs both: reclaim apply {path} AFTER --before BEFORE"
+        )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     made = find("calibrators", str(values.pop("method")))
     if made is Chain:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.classifier import Classifier
 from reclaim.data import Split
 from reclaim.merges.interpolation import interpolation
 from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import accuracies_at, steps_of
+from reclaim.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.plugins import find
 from reclaim.running import Running
 from reclaim.selectors import Evidence
@@ -35,8 +35,8 @@ class Tried:
     Attributes:
         weight: of the fine-tuned model.
         offset: the one it would get.
-        seen: accuracy on held-out seen rows with it.
-        absent, all: estimates of the accuracy on absent classes and on all of them; no row of an absent class was read.
+        seen: accuracy on rows of seen classes with it.
+        absent, all: accuracy on absent classes and on all of them, see `Mix.estimated`.
         allowed: whether the budget is certified.
     """
 
@@ -57,12 +57,21 @@ class Mix:
         reason: why this one.
         tried: the mixtures that were looked at.
         rows: held-out rows that chose it.
+        preferences: what would be taken without a budget, by the classes that count more, on the same rows.
+        estimated: whether the accuracies on absent classes are estimates, because no row of one was given.
     """
 
     weight: float
     reason: str
     tried: tuple[Tried, ...] = ()
     rows: int = 0
+    preferences: Mapping[Prefer, Tried] = field(default_factory=dict)
+    estimated: bool = True
+
+    @property
+    def taken(self) -> Tried | None:
+        """What was looked at with the weight that was taken."""
+        return next((t for t in self.tried if t.weight == self.weight), None)
 
 
 def mixture(
@@ -112,7 +121,7 @@ def most_promising(
         return Mix(1.0, "with one seen class there is nothing to imitate absent ones by")
     share = float(before.seen.double().mean())
     start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
-    tried = []
+    tried, unlimited = [], []
     for weight, rows in mixed.items():
         free, known = (None if given is None else given[weight] for given in (unlabelled, labelled))
         evidence = Evidence(
@@ -124,26 +133,50 @@ def most_promising(
         )
         allowed = given.guarantee is not None or not certain
         if known is not None and known.labels is not None:
-            seen, absent = accuracies_at(steps_of(margins(known.logits, known.labels, known.seen)), given.offset)
+            steps, shift = steps_of(margins(known.logits, known.labels, known.seen)), 0.0
         else:
-            steps = estimated(before, rows)
-            seen, absent = accuracies_at(steps, given.offset)[0], accuracies_at(steps, given.offset + start)[1]
-        tried.append(Tried(weight, given.offset, seen, absent, share * seen + (1 - share) * absent, allowed))
+            steps, shift = estimated(before, rows), start
+        free_offset = given.details.get("unlimited", given.offset)
+        tried.append(_tried(weight, given.offset, steps, shift, share, allowed))
+        unlimited.append(_tried(weight, free_offset, steps, shift, share, True))
+    preferences = {preferred: _best(unlimited, preferred, share, pull) for preferred in get_args(Prefer)}
     if not any(t.allowed for t in tried):
-        return Mix(
-            1.0, f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows", tuple(tried), len(before)
-        )
-    twice = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
-    of_seen = twice[0] * share / (twice[0] * share + twice[1] * (1 - share))
-    score = lambda t: of_seen * t.seen + (1 - of_seen) * t.absent - pull * (t.weight - of_seen) ** 2  # noqa: E731
-    chosen = max((t for t in tried if t.allowed), key=score)
+        reason = f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows"
+        return Mix(1.0, reason, tuple(tried), len(before), preferences)
+    count = len(before) if labelled is None else len(labelled[1.0])
+    of_seen = _weight_of_seen(prefer, share)
+    chosen = _best([t for t in tried if t.allowed], prefer, share, pull)
     return Mix(
         weight=chosen.weight,
-        reason=f"with an offset of {chosen.offset:.2f} it keeps {chosen.seen:.1%} of {len(before)} held-out seen rows "
-        f"right, and by estimate {chosen.absent:.1%} of absent ones, the best of {len(tried)} weights"
+        reason=f"with an offset of {chosen.offset:.2f} it keeps {chosen.seen:.1%} of "
+        + (
+            f"{count} held-out seen rows right, and by estimate {chosen.absent:.1%} of absent ones"
+            if labelled is None
+            else f"seen and {chosen.absent:.1%} of absent rows right, of {count} labelled ones"
+        )
+        + f", the best of {len(tried)} weights"
         + (f" within a budget of {budget:g}" if budget is not None else "")
         + (f" where {prefer} classes count twice" if prefer != "balanced" else "")
         + (f", each less {pull:g} times its squared distance from {of_seen:.2f}" if pull else ""),
         tried=tuple(tried),
-        rows=len(before),
+        rows=count,
+        preferences=preferences,
+        estimated=labelled is None,
     )
+
+
+def _tried(weight: float, offset: float, steps: Steps, shift: float, share: float, allowed: bool) -> Tried:
+    """What a mixture with an offset gives, where absent rows stand `shift` further along the steps than seen ones."""
+    seen, absent = accuracies_at(steps, offset)[0], accuracies_at(steps, offset + shift)[1]
+    return Tried(weight, offset, seen, absent, share * seen + (1 - share) * absent, allowed)
+
+
+def _weight_of_seen(prefer: Prefer, share: float) -> float:
+    """How much seen accuracy counts, where each class counts once, or those of a group twice."""
+    seen, absent = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
+    return seen * share / (seen * share + absent * (1 - share))
+
+
+def _best(tried: Sequence[Tried], prefer: Prefer, share: float, pull: float) -> Tried:
+    of_seen = _weight_of_seen(prefer, share)
+    return max(tried, key=lambda t: of_seen * t.seen + (1 - of_seen) * t.absent - pull * (t.weight - of_seen) ** 2)

@@ -17,12 +17,12 @@ from reclaim.data import Data
 from reclaim.errors import BadInput
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
-from reclaim.metrics.accuracy import wilson_interval
 from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.predict import predict
 from reclaim.pseudo_cross_validation import Retrain
 from reclaim.running import Running
 from reclaim.snapshot import Snapshot
+from reclaim.story import told
 
 __all__ = ["Repair", "repair", "story"]
 
@@ -151,48 +151,13 @@ def repair(
 
 def story(result: Repair) -> list[tuple[str, str]]:
     """What was done, in sentences with a heading each."""
-    offset, rows = result.offset, result.repaired
-    back, why = f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights", result.mix.reason
-    lines = [
-        ("Mixing", f"{back}: {why}."),
-        (
-            "Offset",
-            f"{offset.offset:.2f} added to the logits of absent classes, by {offset.selector}: {offset.reason}.",
-        ),
-        *_shifts(offset),
-        ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "none."),
-    ]
-    if result.bias != offset.offset:
+    back, more = f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights", []
+    if result.bias != result.offset.offset:
         instead = (
             f"{result.bias:.2f} was added to the bias of its last layer instead, which costs as many held-out rows"
         )
-        lines.append(("In the model", f"the network goes on after its last layer, so {instead}."))
-    if rows.labels is not None and bool(rows.seen[rows.labels].all()):
-        limits = "no row of an absent class was given, so the absent accuracy cannot be measured, only estimated"
-        tried = next((t for t in result.mix.tried if t.weight == result.mix.weight), None)
-        if tried:
-            low, high = wilson_interval(tried.absent, result.mix.rows)
-            limits += (
-                f": {tried.absent:.1%} (95 % interval {low:.1%} to {high:.1%}, if absent classes were as well known "
-            )
-            limits += "as seen ones before fine-tuning)"
-        lines.append(("Limits", f"{limits}."))
-    return lines
-
-
-def _shifts(offset: LogitOffset) -> list[tuple[str, str]]:
-    """What was done to single classes, if anything."""
-    if not any(offset.shifts):
-        return []
-    moved = sorted(zip(offset.shifts, offset.classes, strict=True))
-    (least, low), (most, high) = moved[0], moved[-1]
-    return [
-        (
-            "Classes",
-            f"their logits are shifted too, from {least:+.2f} ({low}) to {most:+.2f} ({high}), half-way to being "
-            "answered as often as they should",
-        )
-    ]
+        more.append(("In the model", f"the network goes on after its last layer, so {instead}."))
+    return told(back, result.mix, result.offset, result.repaired, more)
 
 
 def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from reclaim.arrays import as_tensor
-from reclaim.checks import check_classes, check_finite, check_labels, check_seen
+from reclaim.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
 from reclaim.errors import BadInput
 from reclaim.shards import Shards, through
 
@@ -80,6 +80,25 @@ class Snapshot:
     def through(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
         """The same rows with changed logits: those that a calibrator makes of them, say."""
         return replace(self, logits=through(self.logits, change))
+
+    def reordered(self, classes: Sequence[str]) -> Snapshot:
+        """The same rows with their columns in the order of `classes`.
+
+        Raises: BadInput if a class is in one of the two lists only.
+        """
+        if self.classes == tuple(classes):
+            return self
+        check_same_classes(self.classes, classes)
+        where = {name: column for column, name in enumerate(self.classes)}
+        order = torch.tensor([where[name] for name in classes], device=self.seen.device)
+        return replace(
+            self,
+            logits=through(self.logits, lambda z: z[:, order]),
+            labels=None if self.labels is None else order.argsort()[self.labels],
+            seen=self.seen[order],
+            classes=tuple(classes),
+            finite=True,
+        )
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""

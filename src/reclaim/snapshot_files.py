@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from reclaim.errors import BadInput, few
 from reclaim.shards import Shards
 from reclaim.snapshot import Snapshot, seen_mask
 
-__all__ = ["SHARD_SIZE", "index_of", "load_snapshot", "save_snapshot", "snapshot_file"]
+__all__ = ["SHARD_SIZE", "index_of", "is_snapshot", "load_snapshot", "save_snapshot", "snapshot_file"]
 
 SHARD_SIZE = 5 << 30  # bytes of a file
 _INDEX = ".index.json"
@@ -169,6 +170,28 @@ def load_snapshot(path: Path, *, finite: bool = False) -> Snapshot:
         return _from_shards(index, finite)
     existing(path)
     return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, finite)
+
+
+def is_snapshot(path: Path) -> bool:
+    """Whether a file says that it holds logits, or is the index of several that do. Reads no tensor."""
+    if path.is_dir():
+        return False
+    index = index_of(path)
+    if index.is_file() and (path == index or not path.exists()):
+        record = read_json(index)
+        return isinstance(record, dict) and "shards" in record
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, "pt") as file:
+            return "logits" in file.keys()  # noqa: SIM118
+    except SafetensorError:
+        pass  # then an .npz, or neither
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "logits.npy" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def _from_safetensors(path: Path, finite: bool) -> Snapshot:

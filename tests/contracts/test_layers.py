@@ -11,12 +11,12 @@ ROOT = Path(reclaim.__file__).parent
 LAYERS = [
     {"errors", "arrays", "checks", "plugins", "running", "budget", "shards", "snapshot", "weights"},
     {"metrics"},
-    {"calibrators", "selectors", "class_balance", "merges", "diagnoses"},
+    {"calibrators", "selectors", "class_balance", "output_mixture", "merges", "diagnoses"},
     {"atomic", "checkpoint", "snapshot_files", "io", "optional", "progress", "images", "preprocess", "networks",
      "classifier", "models", "data", "holdout", "loader", "predict", "head_alone", "batch_norm", "resume", "fit",
      "evaluate", "serving", "onnx_graph", "export"},
     {"recipes", "mixing", "choosing", "folding", "repair", "pseudo_cross_validation",
-     "choosing_by_retraining"},
+     "choosing_by_retraining", "repair_answers", "story"},
     {"demo", "report"},
     {"cli", "__main__", "sklearn"},
 ]  # fmt: skip

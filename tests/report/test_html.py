@@ -48,12 +48,19 @@ def test_without_absent_rows_it_says_so_and_draws_no_curve() -> None:
     assert "the absent accuracy cannot be measured" in text and "polyline" not in text and "None" not in text
 
 
-MIX = Mix(0.5, "because", (Tried(0, 0, 0.5, 0.6, 0.55, False), Tried(0.5, 2, 0.9, 0.5, 0.7, True)), 20)
+TRIED = (Tried(0, 0, 0.5, 0.6, 0.55, False), Tried(0.5, 2, 0.9, 0.5, 0.7, True))
+MIX = Mix(0.5, "because", TRIED, 20, {"absent": Tried(0.25, 1, 0.7, 0.611, 0.65, True)})
 
 
 def test_what_was_done_and_tried_is_told() -> None:
     text = page(story=[("Mixing", "half of the way.")], mix=MIX)
     assert "half of the way." in text and "seen at weight 0.5: 90.0%" in text and "over the budget" in text
+    assert "61.1" in text and "by --prefer absent" in text and "it is an estimate" in text
+
+
+def test_what_labelled_rows_measured_is_not_called_an_estimate() -> None:
+    text = page(mix=replace(MIX, estimated=False))
+    assert "measured on the labelled rows" in text and "estimate" not in text
 
 
 def test_names_from_outside_cannot_write_markup() -> None:

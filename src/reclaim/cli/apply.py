@@ -17,6 +17,7 @@ def command(
     *,
     out: Path,
     model: str | None = None,
+    before: Path | None = None,
     inputs: Inputs = Inputs(),
     force: bool = False,
     output: Output = Output(),
@@ -24,29 +25,35 @@ def command(
     """Fold a calibrator into a model's last layer, or apply it to a snapshot.
 
     Args:
-        calibrator: a file that `reclaim calibrate` wrote.
+        calibrator: a file that `reclaim calibrate` wrote, or the mixture.json of `reclaim repair`.
         snapshot: the snapshot to apply it to.
         out: the model directory, or the snapshot file, to write.
         model: the model to fold it into.
+        before: for a mixture.json: the pretrained model's snapshot of the same rows.
         force: replace what exists.
     """
     from rich.console import Console
 
     from reclaim.atomic import check_free, write_json
-    from reclaim.io import load_calibrator, load_snapshot, save_snapshot
+    from reclaim.io import load_calibrator, load_mixture, load_snapshot, save_snapshot
     from reclaim.snapshot_files import index_of
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
+    if before is not None and snapshot is None:
+        raise BadInput("--before goes with a mixture.json and the fine-tuned model's SNAPSHOT, not with --model.")
     check_free(out, force=force)
     check_free(index_of(out), force=force)
-    fitted = load_calibrator(calibrator)
     if snapshot is not None:
         rows = load_snapshot(snapshot)
-        save_snapshot(out, rows.through(fitted))
+        if before is None:
+            made = rows.through(load_calibrator(calibrator))
+        else:
+            made = load_mixture(calibrator).of(load_snapshot(before), rows)
+        save_snapshot(out, made)
         write_json(out.with_suffix(".run.json"), output.run_record())
     else:
-        _fold(fitted, open_model(model or "", inputs), out, force, output)
+        _fold(load_calibrator(calibrator), open_model(model or "", inputs), out, force, output)
     what = "the snapshot" if snapshot is not None else "the model"
     output.show({"out": str(out)}, lambda: Console().print(f"{what}: {out}"))
 

@@ -24,8 +24,8 @@ def repair(
     *,
     before: str,
     after: str,
-    data: str,
     out: Path,
+    data: str | None = None,
     seen: str | None = None,
     mix: float | Literal["auto"] = "auto",
     select: str = "auto",
@@ -35,6 +35,7 @@ def repair(
     unlabelled: str | None = None,
     source: str | None = None,
     labelled: str | None = None,
+    report: str | None = None,
     seed: int = 0,
     skip_bad: bool = False,
     inputs: Inputs = Inputs(),
@@ -45,13 +46,15 @@ def repair(
 ) -> None:
     """Repair a fine-tuned model without labels of absent classes: mix the weights, choose the offset, fold it in.
 
-    Writes the repaired model in the format it came in, calibrator.json, report.html and run.json.
+    Writes the repaired model in the format it came in, calibrator.json, report.html and run.json. Given snapshots of
+    two models instead, of any architectures, it mixes their answers and writes mixture.json for `reclaim apply`.
 
     Args:
-        before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-        after: the fine-tuned model, of the same architecture.
+        before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory; or its snapshot.
+        after: the fine-tuned model, of the same architecture; or its snapshot of the same rows.
         data: the target domain: a folder of class folders, an .npz or Parquet file, or "digits-shifted". Rows of
             seen classes in val/ choose and test/ reports; with one split, a part of it chooses and the rest reports.
+            Snapshots need none.
         out: the directory to write.
         seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
             those the fine-tuned model's directory names, or those of the training split.
@@ -66,17 +69,38 @@ def repair(
         held_out: the share of rows that choose, where the data have only one split besides the training one.
         unlabelled: more evidence: data of the target domain whose labels are not read.
         source: more evidence: labelled data of all classes from the pretraining domain.
-        labelled: more evidence: labelled data of all classes from the target domain.
+        labelled: more evidence: labelled data of all classes from the target domain. Beside snapshots each of these is
+            two of them, BEFORE,AFTER.
+        report: two more snapshots, BEFORE,AFTER, of rows to report on; all of the first two may then choose.
         seed: of the division of the rows.
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists.
     """
     from reclaim.atomic import atomic_directory, check_free
+    from reclaim.cli.answers import repair_snapshots, snapshots_given
+    from reclaim.cli.repaired import print_report
     from reclaim.repair import repair as run
+    from reclaim.repair import story
 
-    check_free(out, force=force)
     again = select == BY_RETRAINING
+    kinds = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
+    more = {kind: place for kind, place in kinds.items() if place is not None}
     given = given_numbers(select, numbers, TAKES if again else None)
+    choices: dict[str, Any] = {"mix": mix, "select": select, "numbers": given, "prefer": prefer,
+                               "class_balance": class_balance, "held_out": held_out, "seed": seed}  # fmt: skip
+    of_models = {
+        "--data": data is not None,
+        "--seen": seen is not None,
+        "--skip-bad": skip_bad,
+        "--image-size, --mean, --std or --classes": inputs != Inputs(),
+        f"--select {BY_RETRAINING}": again,
+    }
+    check_free(out, force=force)
+    if snapshots_given(before, after, of_models, {"--report": report is not None}):
+        repair_snapshots(before, after, out, output, more, report, choices, force=force)
+        return
+    if data is None:
+        raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
     retrain = recipe_of(after, running) if again else None
     start, end = open_model(before, inputs), open_model(after, inputs)
     rows = open_data(data, seen, end, skip_bad=skip_bad)
@@ -87,13 +111,11 @@ def repair(
         )
     if bool(rows.seen.all()):  # the data have no absent class: take those that only the model knows
         rows = rows.over(end.bind(rows.classes).classes)
-    more = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
-    extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items() if path is not None}
-    result = run(start, end, rows, mix=mix, select=select, numbers=given, retrain=retrain, prefer=prefer,
-                 class_balance=class_balance, extra=extra, held_out=held_out, seed=seed, running=running)  # fmt: skip
+    extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items()}
+    result = run(start, end, rows, retrain=retrain, extra=extra, running=running, **choices)
     with atomic_directory(out, force=force) as folder:
         record = write(folder, result, output, seed)
-    output.show(record, lambda: _print(result, out))
+    output.show(record, lambda: print_report(result, story(result), f"the repaired model and the report: {out}"))
 
 
 command = with_numbers(repair, selector_numbers() | retraining_numbers())
@@ -101,53 +123,14 @@ command = with_numbers(repair, selector_numbers() | retraining_numbers())
 
 def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str, Any]:
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
-    from dataclasses import asdict
-
-    from reclaim.atomic import write_json
-    from reclaim.diagnoses import diagnose
-    from reclaim.evaluate import evaluate
-    from reclaim.io import calibrator_record, save_calibrator
+    from reclaim.cli.repaired import write_report
+    from reclaim.io import save_calibrator
     from reclaim.models import save
     from reclaim.repair import story
-    from reclaim.report.html import render
 
-    shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
-    findings = diagnose(result.before, result.after)
-    rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}
     save(folder, result.model)
     save_calibrator(folder / "calibrator.json", result.offset)
-    page = render(shown, findings, story=story(result), mix=result.mix)
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    record = output.run_record(
-        seed=seed,
-        mix=asdict(result.mix),
-        **{key: value for key, value in calibrator_record(result.offset).items() if key not in ("classes", "seen")},
-        bias=result.bias,
-        **{name: row.record() for name, row in rows.items()},
-        findings=[asdict(finding) for finding in findings],
-    )
-    write_json(folder / "run.json", record)
-    return record
-
-
-def _print(result: "Repair", out: Path) -> None:
-    from rich.console import Console
-
-    from reclaim.cli.show import accuracy_table, mixing_table
-    from reclaim.evaluate import evaluate
-    from reclaim.repair import story
-
-    shown = {"before": result.before, "after": result.after, "repaired": result.repaired}
-    rows = {name: evaluate(snapshot) for name, snapshot in shown.items()}
-    accuracy_table(rows, title=f"{len(result.repaired)} rows that chose nothing")
-    console = Console(highlight=False, soft_wrap=True)
-    if (ceiling := rows["after"].tradeoff.best_all) is not None:
-        console.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
-    if result.mix.tried:
-        mixing_table(result.mix)
-    for term, sentence in story(result):
-        console.print(f"[bold]{term}[/bold]: {sentence}")
-    console.print(f"the repaired model and the report: {out}")
+    return write_report(folder, result, story(result), output, seed=seed, bias=result.bias)
 
 
 def _like(data: "Data", rows: "Data", kind: str) -> "Data":

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reclaim.evaluate import Evaluation
-from reclaim.mixing import Mix
+from reclaim.mixing import Mix, Tried
 
 __all__ = ["accuracy_table", "mixing_table", "percent"]
 
@@ -31,11 +31,18 @@ def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
 
 
 def mixing_table(mix: Mix) -> None:
-    """One line per weight that was tried, with the offset it would get."""
-    page = Table(title="by weight (absent, all: estimated)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    """One line per weight that was tried, with the offset it would get; then what preferences would take."""
+    how = "absent, all: estimated" if mix.estimated else "on the labelled rows"
+    page = Table(title=f"by weight ({how})", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for column in ("weight", "offset", "seen, %", "absent, %", "all, %", ""):
         page.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for t in mix.tried:
-        note = "taken" if t.weight == mix.weight else "" if t.allowed else "over the budget"
+
+    def add(t: Tried, note: str) -> None:
         page.add_row(f"{t.weight:g}", f"{t.offset:.2f}", percent(t.seen), percent(t.absent), percent(t.all), note)
+
+    for t in mix.tried:
+        add(t, "taken" if t == mix.taken else "" if t.allowed else "over the budget")
+    page.add_row()
+    for classes, t in mix.preferences.items():
+        add(t, f"by --prefer {classes}")
     Console().print(page)

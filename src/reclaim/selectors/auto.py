@@ -42,18 +42,20 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
     certified = retention_budget(evidence, budget=budget, confidence=confidence)
     if evidence.unlabelled is not None:
         how, wanted = "rate-matching within the budget", rate_matching(evidence)
+        unlimited = wanted.offset
     elif evidence.before is not None and int(rows.seen.sum()) > 1:
         how, wanted = "midway from bolder to the budget", bolder(evidence)
-        middle = (wanted.offset + certified.offset) / 2
+        unlimited, middle = wanted.offset, (wanted.offset + certified.offset) / 2
         reason = f"{middle:.2f} is midway between {wanted.offset:.2f} and the budget's {certified.offset:.2f}"
         wanted = replace(wanted, offset=middle, reason=f"{reason}; {wanted.reason}")
     else:
         return _named("retention-budget", certified)
     if wanted.offset >= certified.offset:
-        return _named("retention-budget", certified)
+        return _named("retention-budget", replace(certified, details=certified.details | {"unlimited": unlimited}))
     read = wanted.evidence | certified.evidence
     offset = max(0.0, wanted.offset)
-    return _named(how, replace(wanted, offset=offset, evidence=read, guarantee=certified.guarantee))
+    details = wanted.details | {"unlimited": unlimited}
+    return _named(how, replace(wanted, offset=offset, evidence=read, guarantee=certified.guarantee, details=details))
 
 
 def without_budget(evidence: Evidence) -> str:

@@ -1,0 +1,81 @@
+"""``reclaim repair`` of two snapshots: answers instead of models."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reclaim.cli.flags import Output
+from reclaim.errors import BadInput
+
+if TYPE_CHECKING:
+    from reclaim.repair_answers import Pair
+
+__all__ = ["repair_snapshots", "snapshots_given"]
+
+
+def snapshots_given(before: str, after: str, of_models: Mapping[str, bool], of_snapshots: Mapping[str, bool]) -> bool:
+    """Whether `before` and `after` are two snapshots, and not two models.
+
+    Args:
+        of_models, of_snapshots: flags that only the one or the other form takes, and whether they were given.
+
+    Raises: BadInput for one of each, or a flag of the other form.
+    """
+    from reclaim.snapshot_files import is_snapshot
+
+    first, last = (is_snapshot(Path(spec)) for spec in (before, after))
+    if first != last:
+        snapshot, model = (before, after) if first else (after, before)
+        raise BadInput(
+            f"{snapshot} is a snapshot, and {model} is not: give two models, or the snapshots of both.\n"
+            "  `reclaim predict` writes a model's snapshot."
+        )
+    wrong = [flag for flag, given in (of_models if first else of_snapshots).items() if given]
+    if wrong:
+        kinds = ("models", "snapshots") if first else ("snapshots", "models")
+        raise BadInput(f"{', '.join(wrong)}: only for {kinds[0]}, but {before} and {after} are {kinds[1]}.")
+    return first
+
+
+def repair_snapshots(
+    before: str,
+    after: str,
+    out: Path,
+    output: Output,
+    extra: Mapping[str, str],
+    report: str | None,
+    choices: Mapping[str, Any],
+    *,
+    force: bool,
+) -> None:
+    """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
+    from reclaim.atomic import atomic_directory
+    from reclaim.cli.repaired import print_report, write_report
+    from reclaim.io import load_snapshot, save_mixture, save_snapshot
+    from reclaim.repair_answers import answers_story, repair_answers
+
+    result = repair_answers(
+        load_snapshot(Path(before)),
+        load_snapshot(Path(after)),
+        extra={name: _pair(f"--{name}", files) for name, files in extra.items()},
+        report=None if report is None else _pair("--report", report),
+        **choices,
+    )
+    story = answers_story(result)
+    with atomic_directory(out, force=force) as folder:
+        save_snapshot(folder / "repaired.safetensors", result.repaired)
+        save_mixture(folder / "mixture.json", result.mixture)
+        record = write_report(folder, result, story, output, weight=result.mix.weight, seed=choices["seed"])
+    output.show(record, lambda: print_report(result, story, f"the mixture and the report: {out}"))
+
+
+def _pair(flag: str, files: str) -> "Pair":
+    """The two snapshots BEFORE,AFTER."""
+    from reclaim.io import load_snapshot
+
+    names = files.split(",")
+    if len(names) != 2:
+        raise BadInput(
+            f"{flag} takes two snapshots, BEFORE,AFTER, where --before and --after are such; given: {files}."
+        )
+    return load_snapshot(Path(names[0])), load_snapshot(Path(names[1]))
