@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 import torch
-from cases import AFTER, KINDS, Case, Mixture, steps
+from cases import AFTER, KINDS, Answers, Case, Mixture, steps
+from weight_rules import RULES
 
 from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
@@ -21,7 +22,7 @@ from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 
-__all__ = ["WAYS", "Outcome", "judged", "table"]
+__all__ = ["OF_WEIGHTS", "WAYS", "Outcome", "judged", "table"]
 
 Offset = float | Calibrator  # of absent logits; or what a calibrator makes of all of them
 Choice = tuple[Mixture, Offset]
@@ -66,8 +67,9 @@ def automatic(
     more: str | None = None,
     select: str = "auto",
     balance: float = 0.5,
+    rule: Callable[[Answers], float] | None = None,
 ) -> Way:
-    """What `repair` does."""
+    """What `repair` does; with a rule for the weight, the rest of it."""
 
     def way(case: Case) -> Choice | None:
         if more and getattr(case, more) is None:
@@ -84,6 +86,7 @@ def automatic(
 
         chosen = choose(
             ask,
+            mix="auto" if rule is None else rule(case.held),
             select=select,
             numbers={} if budget is None else {"budget": budget},
             prefer=None if budget is not None else prefer,
@@ -190,6 +193,11 @@ WAYS: dict[str, Way] = {
     "(ceiling: best weights and offset)": in_hindsight("weights"),
     "(ceiling: best gated outputs and offset)": in_hindsight("gated"),
     "(ceiling: best of weights and outputs)": in_hindsight("weights", "outputs"),
+}
+
+OF_WEIGHTS: dict[str, Way] = {name: automatic(budget=None, rule=rule) for name, rule in RULES.items()} | {
+    "pseudo-absent, twins: what `repair` does": BALANCED,
+    "(ceiling: best weights and offset)": in_hindsight("weights"),
 }
 
 

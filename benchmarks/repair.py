@@ -3,6 +3,7 @@
 Run: python benchmarks/repair.py run --set design --minutes 40
      python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
      python benchmarks/repair.py table --set design
+     python benchmarks/repair.py table --set design --weights
      python benchmarks/repair.py promise --set design --confidence 0.95
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
@@ -26,7 +27,7 @@ from collections.abc import Mapping
 
 from cases import Case
 from promise import losses, promise_table
-from regret import judged, table
+from regret import OF_WEIGHTS, WAYS, Way, judged, table
 from scenarios import Family
 from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from scenarios.registry import FAMILIES
@@ -75,7 +76,7 @@ def summary(family: Family, made: Mapping[str, Tensor]) -> str:
     return f"before {before}; after {after}"
 
 
-def compare(families: list[Family], per_class: int | None) -> None:
+def compare(families: list[Family], per_class: int | None, ways: Mapping[str, Way]) -> None:
     """Print the table of regrets over the scenarios that are kept."""
     outcomes = {}
     for family in families:
@@ -83,7 +84,7 @@ def compare(families: list[Family], per_class: int | None) -> None:
         for scenario in family.scenarios:
             if path_of(scenario.name).exists():
                 pseudo = load(scenario.name, pseudo=True) if path_of(scenario.name, pseudo=True).exists() else None
-                made.append(judged(Case.of(load(scenario.name), pseudo, per_class)))
+                made.append(judged(Case.of(load(scenario.name), pseudo, per_class), ways))
         if made:
             outcomes[family.name] = made
     counts = ", ".join(f"{name} {len(made)}" for name, made in outcomes.items())
@@ -127,7 +128,12 @@ def main() -> None:
     )
     judging.add_argument("--families", help="some only, with commas")
     judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
-    judging.set_defaults(call=lambda given: compare(chosen(given.group, given.families), given.per_class))
+    judging.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
+    judging.set_defaults(
+        call=lambda given: compare(
+            chosen(given.group, given.families), given.per_class, OF_WEIGHTS if given.weights else WAYS
+        )
+    )
     promising = commands.add_parser("promise", help="divide the rows again and again: is the budget kept?")
     promising.add_argument("--set", dest="group", choices=("design", "confirmation"), default="design")
     promising.add_argument("--families", help="some only, with commas")

@@ -1,0 +1,110 @@
+"""Rules for the mixing weight, from the answers of all mixtures on held-out rows of seen classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from cases import Answers
+from torch import Tensor
+
+from reclaim.metrics.margins import margins
+from reclaim.mixing import WEIGHTS
+from reclaim.plugins import find
+from reclaim.selectors import Evidence
+
+__all__ = ["RULES"]
+
+Rule = Callable[[Answers], float]
+
+
+def accuracies(held: Answers) -> Tensor:
+    """[W] share of rows of seen classes that are right among all classes."""
+    return (held.weights.argmax(dim=2) == held.labels).double().mean(dim=1)
+
+
+def within_errors(held: Answers, errors: float) -> float:
+    """The smallest weight within so many standard errors of the best seen accuracy."""
+    right = accuracies(held)
+    top = right.max()
+    return _first(right >= top - errors * (top * (1 - top) / held.weights.shape[1]).sqrt())
+
+
+def keeping(held: Answers, share: float) -> float:
+    """The smallest weight that keeps this share of the rows that the fine-tuned network has right."""
+    right = held.weights.argmax(dim=2) == held.labels
+    return _first((right & right[-1]).sum(dim=1) >= share * right[-1].sum())
+
+
+def most_likely(held: Answers) -> float:
+    """The best likelihood of the labels, among seen classes."""
+    return WEIGHTS[int(_nll(held).argmin())]
+
+
+def farthest_from_the_chord(held: Answers) -> float:
+    """Where that likelihood, along the path, bends away most from the line between its ends."""
+    nll, share = _nll(held), torch.tensor(WEIGHTS, dtype=torch.float64)
+    return WEIGHTS[int((nll - torch.lerp(nll[0], nll[-1], share)).argmin())]
+
+
+def agreeing_with_both(held: Answers) -> float:
+    """The most rows answered as one network does plus those answered as the other does, each group by itself."""
+    total = torch.zeros(len(WEIGHTS))
+    for group in (held.seen, ~held.seen):
+        answers = held.weights[:, :, group].argmax(dim=2)
+        total += sum((answers == answers[end]).float().mean(dim=1) for end in (0, -1))
+    return WEIGHTS[int(total.argmax())]
+
+
+def half_of_the_drift(held: Answers, share: float = 0.5) -> float:
+    """The largest weight at which absent logits, less their mean, went at most this share of their way."""
+    absent = held.weights[:, :, ~held.seen].double()
+    absent = absent - absent.mean(dim=2, keepdim=True)
+    drift = (absent - absent[0]).square().sum(dim=(1, 2)).sqrt()
+    return max(w for w, gone in zip(WEIGHTS, (drift <= share * drift[-1]).tolist(), strict=True) if gone)
+
+
+def own_class_left_out(held: Answers) -> float:
+    """The best balance of seen and absent accuracy where rows whose own class is left out stand for absent ones."""
+    gains = []
+    for weight in WEIGHTS:
+        rows = held["weights", weight]
+        offset = find("selectors", "own-class-left-out")(Evidence(seen=rows)).offset
+        z = rows.logits + offset * ~rows.seen
+        kept = float(margins(z, rows.labels, rows.seen).right.double().mean())
+        others = z.scatter(1, held.labels[:, None], -torch.inf)
+        free = float((~rows.seen)[others.argmax(dim=1)].double().mean())
+        gains.append(kept + free)
+    return WEIGHTS[max(range(len(WEIGHTS)), key=gains.__getitem__)]
+
+
+def share_of_seen(held: Answers) -> float:
+    """The share of classes that are seen."""
+    share = float(held.seen.double().mean())
+    return min(WEIGHTS, key=lambda weight: abs(weight - share))
+
+
+def _nll(held: Answers) -> Tensor:
+    z = held.weights[:, :, held.seen].double()
+    own = held.weights.double().gather(2, held.labels.expand(len(WEIGHTS), -1)[:, :, None]).squeeze(2)
+    return (z.logsumexp(dim=2) - own).mean(dim=1)
+
+
+def _first(allowed: Tensor) -> float:
+    return next(w for w, kept in zip(WEIGHTS, allowed.tolist(), strict=True) if kept)
+
+
+RULES: dict[str, Rule] = {
+    "one half": lambda held: 0.5,
+    "share of seen classes": share_of_seen,
+    "retention: best seen accuracy": lambda held: within_errors(held, 0),
+    "retention: within one error of it": lambda held: within_errors(held, 1),
+    "retention: 95 % of the fine-tuned network's hits": lambda held: keeping(held, 0.95),
+    "retention: 90 % of them": lambda held: keeping(held, 0.9),
+    "best likelihood among seen classes": most_likely,
+    "curvature: where that bends most along the path": farthest_from_the_chord,
+    "agreement with both networks, each group by itself": agreeing_with_both,
+    "drift: half of that of the absent logits": half_of_the_drift,
+    "drift: a quarter": lambda held: half_of_the_drift(held, 0.25),
+    "pseudo-absent: own class left out": own_class_left_out,
+}
