@@ -20,7 +20,7 @@ Rule = Callable[[Answers], float]
 
 def accuracies(held: Answers) -> Tensor:
     """[W] share of rows of seen classes that are right among all classes."""
-    return (held.weights.argmax(dim=2) == held.labels).double().mean(dim=1)
+    return _hits(held).double().mean(dim=1)
 
 
 def within_errors(held: Answers, errors: float) -> float:
@@ -32,7 +32,7 @@ def within_errors(held: Answers, errors: float) -> float:
 
 def keeping(held: Answers, share: float) -> float:
     """The smallest weight that keeps this share of the rows that the fine-tuned network has right."""
-    right = held.weights.argmax(dim=2) == held.labels
+    right = _hits(held)
     return _first((right & right[-1]).sum(dim=1) >= share * right[-1].sum())
 
 
@@ -66,13 +66,13 @@ def half_of_the_drift(held: Answers, share: float = 0.5) -> float:
 
 def own_class_left_out(held: Answers) -> float:
     """The best balance of seen and absent accuracy where rows whose own class is left out stand for absent ones."""
-    gains = []
+    gains, labels = [], _labels(held)
     for weight in WEIGHTS:
         rows = held["weights", weight]
         offset = find("selectors", "own-class-left-out")(Evidence(seen=rows)).offset
         z = rows.logits + offset * ~rows.seen
-        kept = float(margins(z, rows.labels, rows.seen).right.double().mean())
-        others = z.scatter(1, held.labels[:, None], -torch.inf)
+        kept = float(margins(z, labels, rows.seen).right.double().mean())
+        others = z.scatter(1, labels[:, None], -torch.inf)
         free = float((~rows.seen)[others.argmax(dim=1)].double().mean())
         gains.append(kept + free)
     return WEIGHTS[max(range(len(WEIGHTS)), key=gains.__getitem__)]
@@ -84,9 +84,18 @@ def share_of_seen(held: Answers) -> float:
     return min(WEIGHTS, key=lambda weight: abs(weight - share))
 
 
+def _labels(held: Answers) -> Tensor:
+    assert held.labels is not None
+    return held.labels
+
+
+def _hits(held: Answers) -> Tensor:
+    return held.weights.argmax(dim=2) == _labels(held)
+
+
 def _nll(held: Answers) -> Tensor:
     z = held.weights[:, :, held.seen].double()
-    own = held.weights.double().gather(2, held.labels.expand(len(WEIGHTS), -1)[:, :, None]).squeeze(2)
+    own = held.weights.double().gather(2, _labels(held).expand(len(WEIGHTS), -1)[:, :, None]).squeeze(2)
     return (z.logsumexp(dim=2) - own).mean(dim=1)
 
 
