@@ -1,4 +1,4 @@
-"""Snapshots and calibrators in files."""
+"""Snapshots, calibrators and mixtures in files."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,18 @@ from safetensors.torch import save_file
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.errors import BadInput
-from reclaim.io import calibrator_record, load_calibrator, load_snapshot, save_calibrator, save_snapshot, snapshot_file
+from reclaim.io import (
+    calibrator_record,
+    load_calibrator,
+    load_mixture,
+    load_snapshot,
+    save_calibrator,
+    save_mixture,
+    save_snapshot,
+    snapshot_file,
+)
+from reclaim.output_mixture import OutputMixture
+from reclaim.snapshot_files import index_of, is_snapshot
 from tests import toys
 
 
@@ -74,6 +85,35 @@ def test_broken_snapshots_are_refused_with_the_reason(tmp_path: Path) -> None:
         save_snapshot(tmp_path / "rows.npz", toys.snapshot())
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ""])
+def test_a_snapshot_is_known_by_what_is_in_the_file(tmp_path: Path, suffix: str) -> None:
+    rows, path = toys.snapshot(), tmp_path / f"rows{suffix}"
+    save_snapshot(path, rows)
+    assert is_snapshot(path)
+    np.savez(tmp_path / "rows.npz", logits=rows.logits, labels=rows.labels, seen=rows.seen)
+    assert is_snapshot(tmp_path / "rows.npz")
+    save_snapshot(path, rows, shard_size=1000)
+    assert not path.exists() and is_snapshot(path) and is_snapshot(index_of(path))
+
+
+def test_what_holds_no_logits_is_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = {"head.weight": torch.zeros(3)}
+    save_file(weights, "model.safetensors")
+    torch.save(weights, "model.pth")  # a zip file, as an .npz is
+    np.savez("data.npz", images=np.zeros(3))
+    index_of(Path("large.safetensors")).write_text('{"weight_map": {"head.weight": "large-1.safetensors"}}')
+    index_of(Path("odd.safetensors")).write_text("3")
+    Path("empty").touch()
+    Path("garbage").write_bytes(bytes(range(256)))
+    Path("zip").write_bytes(b"\x00" * 99 + b"PK\x05\x06" + b"\x01" * 40)  # as such a file ends, and nothing before it
+    for name in (
+        *(path.name for path in tmp_path.iterdir()), "large.safetensors", "odd.safetensors", ".", "..", str(tmp_path),
+        "missing.safetensors", "nowhere/missing", "plain/reclaim.networks:digits_cnn@model.pth",
+    ):  # fmt: skip
+        assert is_snapshot(Path(name)) is False, name
+
+
 def test_a_file_that_holds_no_calibrator_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text("[]")
@@ -93,3 +133,31 @@ def test_a_calibrator_file_is_the_record_that_commands_print(tmp_path: Path) -> 
     record = json.loads((tmp_path / "c.json").read_text())
     assert record == json.loads(json.dumps(calibrator_record(made)))
     assert record["method"] == "logit-offset" and record["guarantee"] is None
+
+
+def test_a_mixture_comes_back_as_it_was(tmp_path: Path) -> None:
+    offset = LogitOffset(1.5, (True, False), ("a", "β"), (0.25, -0.25), "auto", "because", {"seen": 4}, "certain",
+                         {"budget": 0.05}, "d:val")  # fmt: skip
+    made = OutputMixture(0.4, offset)
+    save_mixture(tmp_path / "mixture.json", made)
+    assert load_mixture(tmp_path / "mixture.json") == made
+    record = json.loads((tmp_path / "mixture.json").read_text())
+    assert (record["method"], record["weight"], record["offset"]) == ("output-mixture", 0.4, 1.5)
+
+
+def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(tmp_path: Path) -> None:
+    path, offset = tmp_path / "one.json", LogitOffset(1.5, (True, False))
+    save_mixture(path, OutputMixture(0.4, offset))
+    with pytest.raises(BadInput, match=rf"needs both: reclaim apply {path} AFTER --before BEFORE"):
+        load_calibrator(path)
+    save_calibrator(path, offset)
+    with pytest.raises(BadInput, match="mixes no answers; `reclaim repair` of two snapshots writes a mix"):
+        load_mixture(path)
+    fields = {"offset": 1.5, "seen": [True, False]}
+    for record in ([], fields | {"method": "output-mixture"}, fields | {"method": "logit-offset", "weight": 0.4}):
+        path.write_text(json.dumps(record))
+        with pytest.raises(BadInput, match="mixes no answers"):
+            load_mixture(path)
+    path.write_text('{"method": "output-mixture", "weight": 0.4}')
+    with pytest.raises(BadInput, match="is not a complete"):
+        load_mixture(path)

@@ -64,6 +64,19 @@ def test_the_repaired_model_is_the_mixture_with_the_offset_in_its_head(pair) -> 
     assert done.model.seen == ("ant", "cat", "dog")
 
 
+def test_by_default_its_head_has_the_shifts_of_single_classes_too(pair) -> None:
+    done = repair(*pair, TARGET, mix=0.7, select="gap-matching")
+    plain = repair(*pair, TARGET, mix=0.7, select="gap-matching", class_balance=0)
+    mixed = plain.model.weights["head.bias"] - plain.offset.offset * ~toys.SEEN
+    shifts = torch.tensor(done.offset.shifts)
+    assert float(shifts.abs().max()) > 0.01 and done.bias == done.offset.offset
+    torch.testing.assert_close(done.model.weights["head.bias"], mixed + done.offset.offset * ~toys.SEEN + shifts)
+    told, moved = dict(story(done)), dict(zip(done.offset.shifts, toys.CLASSES, strict=True))
+    for shift in (min(moved), max(moved)):
+        assert f"{shift:+.2f} ({moved[shift]})" in told["Classes"]
+    assert "Classes" not in dict(story(plain))
+
+
 def test_the_ends_of_the_mixture_are_the_two_models(pair) -> None:
     before, after = pair
     for weight, model in ((0.0, before), (1.0, after)):

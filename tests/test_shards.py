@@ -78,6 +78,14 @@ def test_an_evaluation_and_picked_rows_are_the_same(pair: tuple[Snapshot, Snapsh
     assert evaluate(back.through(half)) == evaluate(rows.through(half))
 
 
+def test_classes_are_reordered_when_rows_are_read(pair: tuple[Snapshot, Snapshot]) -> None:
+    rows, back = pair
+    order = tuple(reversed(rows.classes))
+    made, expected = back.reordered(order), rows.reordered(order)
+    assert isinstance(made.logits, Shards) and torch.equal(made.logits.whole(), expected.logits)
+    assert evaluate(made) == evaluate(expected)
+
+
 def test_a_snapshot_that_replaces_another_leaves_none_of_its_files(tmp_path: Path) -> None:
     path, rows = tmp_path / "rows.safetensors", toys.snapshot()
     for size in (1000, 2000, 1 << 30, 1000):

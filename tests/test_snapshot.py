@@ -46,6 +46,34 @@ def test_seen_rows_are_those_with_a_seen_label() -> None:
     assert len(rows.seen_rows()) == int(rows.seen[rows.labels].sum())
 
 
+def test_classes_in_another_order_are_the_same_answers() -> None:
+    rows = Snapshot(torch.tensor([[1.0, 2, 3], [4, 5, 6]]), torch.tensor([0, 2]), torch.tensor([True, False, True]),
+                    torch.tensor([[7.0], [8]]), classes=tuple("abc"), split="val")  # fmt: skip
+    made = rows.reordered("cab")
+    assert made.logits.tolist() == [[3, 1, 2], [6, 4, 5]] and made.classes == ("c", "a", "b")
+    assert made.labels.tolist() == [1, 0] and made.seen.tolist() == [True, True, False]
+    assert torch.equal(made.features, rows.features) and made.split == "val"
+    assert rows.reordered(["a", "b", "c"]) is rows
+    assert rows.unlabelled().reordered("cab").labels is None
+
+
+def test_reordering_there_and_back_is_nothing() -> None:
+    rows = toys.snapshot(classes=tuple("abcdefg"))
+    back = rows.reordered("gbeadfc").reordered("abcdefg")
+    for name in ("logits", "labels", "seen"):
+        assert torch.equal(getattr(back, name), getattr(rows, name))
+
+
+def test_an_order_of_other_classes_is_refused() -> None:
+    rows = toys.snapshot(classes=tuple("abcdefg"))
+    with pytest.raises(BadInput, match="only one has: g\n  only the other has: h"):
+        rows.reordered("abcdefh")
+    with pytest.raises(BadInput, match="only the other has: none"):
+        rows.reordered("abcdef")
+    with pytest.raises(BadInput, match="given more than once: a"):
+        rows.reordered("abcdefga")
+
+
 def test_a_mask_from_indices() -> None:
     assert seen_mask([0, 2], 4).tolist() == [True, False, True, False]
     with pytest.raises(BadInput, match="from 0 to 3"):
