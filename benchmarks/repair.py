@@ -27,7 +27,7 @@ from collections.abc import Mapping
 
 from cases import Case
 from promise import losses, promise_table
-from regret import OF_WEIGHTS, WAYS, Way, judged, table
+from regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
 from scenarios import Family
 from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from scenarios.registry import FAMILIES
@@ -76,17 +76,16 @@ def summary(family: Family, made: Mapping[str, Tensor]) -> str:
     return f"before {before}; after {after}"
 
 
-def compare(families: list[Family], per_class: int | None, ways: Mapping[str, Way]) -> None:
-    """Print the table of regrets over the scenarios that are kept."""
-    outcomes = {}
+def compare(families: list[Family], per_class: int | None, ways: Mapping[str, Way], by_share: bool) -> None:
+    """Print the table of regrets over the scenarios that are kept, by family or by the share of classes seen."""
+    outcomes: dict[str, list[dict[str, Outcome]]] = {}
     for family in families:
-        made = []
         for scenario in family.scenarios:
             if path_of(scenario.name).exists():
                 pseudo = load(scenario.name, pseudo=True) if path_of(scenario.name, pseudo=True).exists() else None
-                made.append(judged(Case.of(load(scenario.name), pseudo, per_class), ways))
-        if made:
-            outcomes[family.name] = made
+                case = Case.of(load(scenario.name), pseudo, per_class)
+                column = f"{10 * round(10 * float(case.seen.double().mean()))} % seen" if by_share else family.name
+                outcomes.setdefault(column, []).append(judged(case, ways))
     counts = ", ".join(f"{name} {len(made)}" for name, made in outcomes.items())
     print(f"{sum(map(len, outcomes.values()))} scenarios: {counts}\n\n{table(outcomes)}")
 
@@ -129,9 +128,13 @@ def main() -> None:
     judging.add_argument("--families", help="some only, with commas")
     judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
     judging.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
+    judging.add_argument("--by-share", action="store_true", help="a column for each share of seen classes, not family")
     judging.set_defaults(
         call=lambda given: compare(
-            chosen(given.group, given.families), given.per_class, OF_WEIGHTS if given.weights else WAYS
+            chosen(given.group, given.families),
+            given.per_class,
+            OF_WEIGHTS if given.weights else WAYS,
+            given.by_share,
         )
     )
     promising = commands.add_parser("promise", help="divide the rows again and again: is the budget kept?")

@@ -87,9 +87,9 @@ def save_mixture(path: Path, mixture: OutputMixture) -> None:
 def load_mixture(path: Path) -> OutputMixture:
     """Read a mixture that `save_mixture` wrote."""
     record = read_json(path)
-    if not isinstance(record, dict) or record.get("method") != _MIXTURE or "weight" not in record:
+    weight = record.pop("weight", None) if isinstance(record, dict) else None
+    if not isinstance(weight, int | float) or record.get("method") != _MIXTURE:
         raise BadInput(f"{path} mixes no answers; `reclaim repair` of two snapshots writes a mixture.json that does.")
-    weight = record.pop("weight")
     offset = _calibrator(record | {"method": "logit-offset"}, path, {})
     assert isinstance(offset, LogitOffset)
     return OutputMixture(weight, offset)

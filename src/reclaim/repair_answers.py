@@ -76,7 +76,7 @@ def repair_answers(
         seed: of the division of the rows.
 
     Raises: BadInput if the snapshots are about other classes or rows, or do not hold what is needed.
-    Source: Reclaim; docs/answers.md.
+    Source: Reclaim; docs/repair.md.
     """
     before, after = aligned(before, after)
     check_groups(after.seen)

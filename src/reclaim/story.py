@@ -53,7 +53,7 @@ def _shifts(offset: LogitOffset) -> list[tuple[str, str]]:
     return [
         (
             "Classes",
-            f"their logits are shifted too, from {least:+.2f} ({low}) to {most:+.2f} ({high}), half-way to being "
-            "answered as often as they should",
+            f"their logits are shifted too, from {least:+.2f} ({low}) to {most:+.2f} ({high}), towards being answered "
+            "as often as they should.",
         )
     ]

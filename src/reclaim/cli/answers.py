@@ -21,9 +21,7 @@ def snapshots_given(before: str, after: str, of_models: Mapping[str, bool], of_s
 
     Raises: BadInput for one of each, or a flag of the other form.
     """
-    from reclaim.snapshot_files import is_snapshot
-
-    first, last = (is_snapshot(Path(spec)) for spec in (before, after))
+    first, last = _meant_as_snapshot(before), _meant_as_snapshot(after)
     if first != last:
         snapshot, model = (before, after) if first else (after, before)
         raise BadInput(
@@ -35,6 +33,13 @@ def snapshots_given(before: str, after: str, of_models: Mapping[str, bool], of_s
         kinds = ("models", "snapshots") if first else ("snapshots", "models")
         raise BadInput(f"{', '.join(wrong)}: only for {kinds[0]}, but {before} and {after} are {kinds[1]}.")
     return first
+
+
+def _meant_as_snapshot(spec: str) -> bool:
+    """Whether it is one, or has the name of one: a model is never a file alone."""
+    from reclaim.snapshot_files import is_snapshot
+
+    return ("@" not in spec and Path(spec).suffix in (".safetensors", ".npz")) or is_snapshot(Path(spec))
 
 
 def repair_snapshots(
