@@ -148,6 +148,7 @@ def in_hindsight(*kinds: str, weight: float | None = None, budget: float | None 
 
 
 BALANCED = automatic(budget=None)
+OUTPUTS_BALANCED = automatic("outputs", budget=None)
 WAYS: dict[str, Way] = {
     "pretrained": lambda case: (("weights", 0.0), 0.0),
     "fine-tuned": lambda case: (AFTER, 0.0),
@@ -174,7 +175,7 @@ WAYS: dict[str, Way] = {
     "– then vector": then(BALANCED, "vector"),
     "– then isotonic": then(BALANCED, "isotonic"),
     "outputs, auto, budget .05": automatic("outputs"),
-    "outputs, auto, prefer balanced": automatic("outputs", budget=None),
+    "outputs, auto, prefer balanced": OUTPUTS_BALANCED,
     "– without class balance, outputs": automatic("outputs", budget=None, balance=0),
     "gated outputs, auto, prefer balanced": automatic("gated", budget=None),
     "weights, auto, unlabelled rows, budget .05": automatic(more="unlabelled"),

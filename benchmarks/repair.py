@@ -4,6 +4,7 @@ Run: python benchmarks/repair.py run --set design --minutes 40
      python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
      python benchmarks/repair.py table --set design
      python benchmarks/repair.py table --set design --weights
+     python benchmarks/repair.py table --set design --grid
      python benchmarks/repair.py promise --set design --confidence 0.95
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
@@ -23,9 +24,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from cases import Case
+from grid import GRID, grid_table
 from promise import losses, promise_table
 from regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
 from scenarios import Family
@@ -76,8 +78,14 @@ def summary(family: Family, made: Mapping[str, Tensor]) -> str:
     return f"before {before}; after {after}"
 
 
-def compare(families: list[Family], per_class: int | None, ways: Mapping[str, Way], by_share: bool) -> None:
-    """Print the table of regrets over the scenarios that are kept, by family or by the share of classes seen."""
+def compare(
+    families: list[Family],
+    ways: Mapping[str, Way],
+    show: Callable[[Mapping[str, Sequence[dict[str, Outcome]]]], str] = table,
+    per_class: int | None = None,
+    by_share: bool = False,
+) -> None:
+    """Print a table of regrets over the scenarios that are kept, by family or by the share of classes seen."""
     outcomes: dict[str, list[dict[str, Outcome]]] = {}
     for family in families:
         for scenario in family.scenarios:
@@ -87,7 +95,7 @@ def compare(families: list[Family], per_class: int | None, ways: Mapping[str, Wa
                 column = f"{10 * round(10 * float(case.seen.double().mean()))} % seen" if by_share else family.name
                 outcomes.setdefault(column, []).append(judged(case, ways))
     counts = ", ".join(f"{name} {len(made)}" for name, made in outcomes.items())
-    print(f"{sum(map(len, outcomes.values()))} scenarios: {counts}\n\n{table(outcomes)}")
+    print(f"{sum(map(len, outcomes.values()))} scenarios: {counts}\n\n{show(outcomes)}")
 
 
 def kept(families: list[Family], draws: int, budget: float, confidence: float | None) -> None:
@@ -127,13 +135,16 @@ def main() -> None:
     )
     judging.add_argument("--families", help="some only, with commas")
     judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
-    judging.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
     judging.add_argument("--by-share", action="store_true", help="a column for each share of seen classes, not family")
+    other = judging.add_mutually_exclusive_group()
+    other.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
+    other.add_argument("--grid", action="store_true", help="every mixture with every selector and calibrator; long")
     judging.set_defaults(
         call=lambda given: compare(
             chosen(given.group, given.families),
+            OF_WEIGHTS if given.weights else GRID if given.grid else WAYS,
+            grid_table if given.grid else table,
             given.per_class,
-            OF_WEIGHTS if given.weights else WAYS,
             given.by_share,
         )
     )

@@ -1,0 +1,82 @@
+"""Every mixture with every selector and every calibrator: the mean regret of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from cases import AFTER, Case, Mixture
+from regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way
+from weight_rules import within_errors
+
+from reclaim.calibrators.chain import Chain
+from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.plugins import find
+from reclaim.selectors import Evidence
+
+__all__ = ["GRID", "grid_table"]
+
+MIXTURES = {
+    "fine-tuned": lambda case: AFTER,
+    "weights .5": lambda case: ("weights", 0.5),
+    "head .5": lambda case: ("head", 0.5),
+    "backbone .5": lambda case: ("backbone", 0.5),
+    "outputs .5": lambda case: ("outputs", 0.5),
+    "weights within one error": lambda case: ("weights", within_errors(case.held, 1)),
+    "weights as repair": lambda case: _mixture(BALANCED, case),
+    "outputs as repair": lambda case: _mixture(OUTPUTS_BALANCED, case),
+}
+SELECTORS = (
+    "average-logit-gap",
+    "own-class-left-out",
+    "gap-matching",
+    "pseudo-absent",
+    "bolder",
+    "retention-budget",
+    "auto",
+)
+CALIBRATORS = ("none", "bias-corrected-temperature", "vector", "isotonic", "beta", "dirichlet")
+
+
+def chosen(case: Case, mixture: str, selector: str, calibrator: str) -> Choice:
+    """A mixture, the offset of a selector for it, and a calibrator fitted to the held-out rows after both."""
+    made: Mixture = MIXTURES[mixture](case)
+    rows = case.held[made]
+    evidence = Evidence(seen=rows, before=case.held["weights", 0.0], reference=case.held[AFTER])
+    offset = LogitOffset(find("selectors", selector)(evidence).offset, tuple(case.seen.tolist()))
+    if calibrator == "none":
+        return made, offset
+    shifted = rows.through(offset)
+    return made, Chain((offset, find("calibrators", calibrator).fit(shifted.logits, shifted.labels, shifted.seen)))
+
+
+def _mixture(way: Way, case: Case) -> Mixture:
+    choice = way(case)
+    assert choice is not None
+    return choice[0]
+
+
+def _name(mixture: str, selector: str, calibrator: str) -> str:
+    return f"{mixture}|{selector}|{calibrator}"
+
+
+GRID: dict[str, Way] = {
+    _name(mixture, selector, calibrator): partial(chosen, mixture=mixture, selector=selector, calibrator=calibrator)
+    for mixture in MIXTURES
+    for selector in SELECTORS
+    for calibrator in CALIBRATORS
+}
+
+
+def grid_table(outcomes: Mapping[str, Sequence[dict[str, Outcome]]]) -> str:
+    """Mean regret over all scenarios: a line for each mixture and calibrator, a column for each selector."""
+    every = [outcome for of_family in outcomes.values() for outcome in of_family]
+    lines = [["mixture", "then", *SELECTORS], ["---"] * (2 + len(SELECTORS))]
+    for mixture in MIXTURES:
+        for calibrator in CALIBRATORS:
+            names = [_name(mixture, selector, calibrator) for selector in SELECTORS]
+            kept = [[outcome[name].regret for outcome in every if name in outcome] for name in names]
+            cells = [f"{np.mean(r):.4f}" + (f" ({len(r)})" if len(r) < len(every) else "") if r else "–" for r in kept]
+            lines.append([mixture, calibrator, *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
