@@ -15,7 +15,7 @@ from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 
-__all__ = ["GRID", "grid_table"]
+__all__ = ["CALIBRATORS", "grid", "grid_table"]
 
 MIXTURES = {
     "fine-tuned": lambda case: AFTER,
@@ -61,12 +61,14 @@ def _name(mixture: str, selector: str, calibrator: str) -> str:
     return f"{mixture}|{selector}|{calibrator}"
 
 
-GRID: dict[str, Way] = {
-    _name(mixture, selector, calibrator): partial(chosen, mixture=mixture, selector=selector, calibrator=calibrator)
-    for mixture in MIXTURES
-    for selector in SELECTORS
-    for calibrator in CALIBRATORS
-}
+def grid(calibrators: Sequence[str]) -> dict[str, Way]:
+    """The ways, with some calibrators; "none" is one."""
+    return {
+        _name(mixture, selector, calibrator): partial(chosen, mixture=mixture, selector=selector, calibrator=calibrator)
+        for mixture in MIXTURES
+        for selector in SELECTORS
+        for calibrator in calibrators
+    }
 
 
 def grid_table(outcomes: Mapping[str, Sequence[dict[str, Outcome]]]) -> str:
@@ -76,6 +78,8 @@ def grid_table(outcomes: Mapping[str, Sequence[dict[str, Outcome]]]) -> str:
     for mixture in MIXTURES:
         for calibrator in CALIBRATORS:
             names = [_name(mixture, selector, calibrator) for selector in SELECTORS]
+            if not any(name in outcome for name in names for outcome in every):
+                continue
             kept = [[outcome[name].regret for outcome in every if name in outcome] for name in names]
             cells = [f"{np.mean(r):.4f}" + (f" ({len(r)})" if len(r) < len(every) else "") if r else "–" for r in kept]
             lines.append([mixture, calibrator, *cells])

@@ -4,7 +4,7 @@ Run: python benchmarks/repair.py run --set design --minutes 40
      python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
      python benchmarks/repair.py table --set design
      python benchmarks/repair.py table --set design --weights
-     python benchmarks/repair.py table --set design --grid
+     python benchmarks/repair.py table --set design --grid none isotonic
      python benchmarks/repair.py promise --set design --confidence 0.95
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from cases import Case
-from grid import GRID, grid_table
+from grid import CALIBRATORS, grid, grid_table
 from promise import losses, promise_table
 from regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
 from scenarios import Family
@@ -138,12 +138,17 @@ def main() -> None:
     judging.add_argument("--by-share", action="store_true", help="a column for each share of seen classes, not family")
     other = judging.add_mutually_exclusive_group()
     other.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
-    other.add_argument("--grid", action="store_true", help="every mixture with every selector and calibrator; long")
+    other.add_argument(
+        "--grid",
+        nargs="*",
+        choices=CALIBRATORS,
+        help="every mixture with every selector and these calibrators, all by default, which takes hours",
+    )
     judging.set_defaults(
         call=lambda given: compare(
             chosen(given.group, given.families),
-            OF_WEIGHTS if given.weights else GRID if given.grid else WAYS,
-            grid_table if given.grid else table,
+            OF_WEIGHTS if given.weights else WAYS if given.grid is None else grid(given.grid or CALIBRATORS),
+            table if given.grid is None else grid_table,
             given.per_class,
             given.by_share,
         )
