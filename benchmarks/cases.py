@@ -13,6 +13,7 @@ from torch import Tensor
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Steps, steps_of
 from reclaim.mixing import WEIGHTS
+from reclaim.output_mixture import mixed
 from reclaim.snapshot import Snapshot
 
 __all__ = ["AFTER", "KINDS", "Answers", "Case", "Mixture", "steps"]
@@ -22,24 +23,19 @@ AFTER: Mixture = ("weights", 1.0)
 LABELLED = 5  # rows of each class, where labels are given
 
 
-def outputs(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
-    """Logarithmic probabilities, mixed. Logits mixed decide alike: they differ by a constant per row."""
-    return torch.lerp(first.log_softmax(dim=1), last.log_softmax(dim=1), weight)
-
-
 def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
     """The group by a mixture of that weight, the class in it by others: .75 of the fine-tuned one among seen, .5 among
     absent. So the offset between the groups depends on the image."""
     made = torch.empty_like(first)
-    groups = outputs(first, last, weight, seen)
+    groups = mixed(first, last, weight)
     for group, inside in ((seen, 0.75), (~seen, 0.5)):
-        within = outputs(first, last, inside, seen)[:, group].log_softmax(dim=1)
+        within = mixed(first, last, inside)[:, group].log_softmax(dim=1)
         made[:, group] = within + groups[:, group].logsumexp(dim=1, keepdim=True)
     return made
 
 
 OF_OUTPUTS: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
-    "outputs": outputs,
+    "outputs": lambda first, last, weight, seen: mixed(first, last, weight),
     "gated": gated,
 }
 KINDS = {"weights": WEIGHTS, **dict.fromkeys(OF_OUTPUTS, WEIGHTS), "backbone": PARTS, "head": PARTS}
@@ -80,7 +76,7 @@ class Answers:
         return Answers(self.weights, self.parts, None, self.seen)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A scenario.
 

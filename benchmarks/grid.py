@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 from cases import AFTER, Case, Mixture
-from regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way
+from regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way, then, with_selector
 from weight_rules import within_errors
-
-from reclaim.calibrators.chain import Chain
-from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.plugins import find
-from reclaim.selectors import Evidence
 
 __all__ = ["CALIBRATORS", "grid", "grid_table"]
 
-MIXTURES = {
+MIXTURES: dict[str, Callable[[Case], Mixture]] = {
     "fine-tuned": lambda case: AFTER,
     "weights .5": lambda case: ("weights", 0.5),
     "head .5": lambda case: ("head", 0.5),
@@ -39,16 +34,16 @@ SELECTORS = (
 CALIBRATORS = ("none", "bias-corrected-temperature", "vector", "isotonic", "beta", "dirichlet")
 
 
-def chosen(case: Case, mixture: str, selector: str, calibrator: str) -> Choice:
+@lru_cache(maxsize=len(MIXTURES))
+def mixture_of(case: Case, name: str) -> Mixture:
+    """One of the mixtures, chosen once."""
+    return MIXTURES[name](case)
+
+
+def chosen(case: Case, mixture: str, selector: str, calibrator: str) -> Choice | None:
     """A mixture, the offset of a selector for it, and a calibrator fitted to the held-out rows after both."""
-    made: Mixture = MIXTURES[mixture](case)
-    rows = case.held[made]
-    evidence = Evidence(seen=rows, before=case.held["weights", 0.0], reference=case.held[AFTER])
-    offset = LogitOffset(find("selectors", selector)(evidence).offset, tuple(case.seen.tolist()))
-    if calibrator == "none":
-        return made, offset
-    shifted = rows.through(offset)
-    return made, Chain((offset, find("calibrators", calibrator).fit(shifted.logits, shifted.labels, shifted.seen)))
+    way = with_selector(selector, mixture_of(case, mixture))
+    return way(case) if calibrator == "none" else then(way, calibrator)(case)
 
 
 def _mixture(way: Way, case: Case) -> Mixture:

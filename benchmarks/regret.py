@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
 from cases import AFTER, KINDS, Answers, Case, Mixture, steps
-from weight_rules import RULES
+from weight_rules import RULES, within_errors
 
 from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
-from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
+from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.choosing import choose, divided
 from reclaim.errors import BadInput
-from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import by_classes, curve_of
-from reclaim.mixing import WEIGHTS, Prefer
+from reclaim.mixing import Prefer
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
@@ -54,10 +55,7 @@ def with_selector(name: str, mixture: Mixture = AFTER, **numbers: float) -> Way:
 
 def within_one_error(case: Case) -> Choice:
     """The smallest weight within one standard error of the best seen accuracy, and the largest offset of the budget."""
-    right = {w: _right(case.held["weights", w]) for w in WEIGHTS}
-    top, n = max(right.values()), len(case.held[AFTER])
-    weight = next(w for w in WEIGHTS if right[w] >= top - (top * (1 - top) / n) ** 0.5)
-    return with_selector("retention-budget", ("weights", weight))(case)  # type: ignore[return-value]
+    return with_selector("retention-budget", ("weights", within_errors(case.held, 1)))(case)  # type: ignore[return-value]
 
 
 def automatic(
@@ -74,8 +72,9 @@ def automatic(
     def way(case: Case) -> Choice | None:
         if more and getattr(case, more) is None:
             return None
-        n = len(case.held[AFTER])
-        apart = budget is not None and n >= ENOUGH_TO_DIVIDE
+        n, preferred = len(case.held[AFTER]), prefer if budget is None else None
+        mix: float | Literal["auto"] = "auto" if rule is None else rule(case.held)
+        apart = divided(n, mix, preferred, balance)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
         parts = {"mix": order[: n // 2], "offset": order[n // 2 :]} if apart else {"mix": order, "offset": order}
 
@@ -86,10 +85,10 @@ def automatic(
 
         chosen = choose(
             ask,
-            mix="auto" if rule is None else rule(case.held),
+            mix=mix,
             select=select,
             numbers={} if budget is None else {"budget": budget},
-            prefer=None if budget is not None else prefer,
+            prefer=preferred,
             balance=balance,
             extra=("unlabelled" if more == "unequal" else more,) if more else (),
             apart=apart,
@@ -104,7 +103,8 @@ def then(way: Way, calibrator: str) -> Way:
 
     def both(case: Case) -> Choice:
         mixture, offset = way(case)  # type: ignore[misc]
-        assert not isinstance(offset, float)
+        if isinstance(offset, float):
+            offset = LogitOffset(offset, tuple(case.seen.tolist()))
         rows = case.held[mixture].through(offset)
         return mixture, Chain((offset, find("calibrators", calibrator).fit(rows.logits, rows.labels, rows.seen)))
 
@@ -237,11 +237,6 @@ def _accuracies(case: Case, choice: Choice | None) -> tuple[float, float]:
         made, at = steps(case.test[mixture].through(offset)), 0.0
     kept, won = int((made.lost > at).sum()), int((made.won < at).sum())
     return (kept + won) / (made.num_seen + made.num_absent), kept / made.num_seen
-
-
-def _right(rows: Snapshot) -> float:
-    assert rows.labels is not None
-    return float(margins(rows.logits, rows.labels, rows.seen).right.double().mean())
 
 
 def table(outcomes: Mapping[str, Sequence[dict[str, Outcome]]]) -> str:

@@ -13,19 +13,14 @@ from reclaim.mixing import WEIGHTS
 from reclaim.plugins import find
 from reclaim.selectors import Evidence
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "within_errors"]
 
 Rule = Callable[[Answers], float]
 
 
-def accuracies(held: Answers) -> Tensor:
-    """[W] share of rows of seen classes that are right among all classes."""
-    return _hits(held).double().mean(dim=1)
-
-
 def within_errors(held: Answers, errors: float) -> float:
     """The smallest weight within so many standard errors of the best seen accuracy."""
-    right = accuracies(held)
+    right = _hits(held).double().mean(dim=1)
     top = right.max()
     return _first(right >= top - errors * (top * (1 - top) / held.weights.shape[1]).sqrt())
 
@@ -56,7 +51,7 @@ def agreeing_with_both(held: Answers) -> float:
     return WEIGHTS[int(total.argmax())]
 
 
-def half_of_the_drift(held: Answers, share: float = 0.5) -> float:
+def drifted(held: Answers, share: float) -> float:
     """The largest weight at which absent logits, less their mean, went at most this share of their way."""
     absent = held.weights[:, :, ~held.seen].double()
     absent = absent - absent.mean(dim=2, keepdim=True)
@@ -113,7 +108,7 @@ RULES: dict[str, Rule] = {
     "best likelihood among seen classes": most_likely,
     "curvature: where that bends most along the path": farthest_from_the_chord,
     "agreement with both networks, each group by itself": agreeing_with_both,
-    "drift: half of that of the absent logits": half_of_the_drift,
-    "drift: a quarter": lambda held: half_of_the_drift(held, 0.25),
+    "drift: half of that of the absent logits": lambda held: drifted(held, 0.5),
+    "drift: a quarter": lambda held: drifted(held, 0.25),
     "pseudo-absent: own class left out": own_class_left_out,
 }

@@ -16,7 +16,7 @@ from reclaim.selectors import Evidence, thinned
 from reclaim.selectors.auto import without_budget
 from reclaim.snapshot import Snapshot
 
-__all__ = ["ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose"]
+__all__ = ["CERTIFIED_BY", "ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose", "divided"]
 
 ENOUGH_TO_DIVIDE = 200  # held-out rows from which on one half chooses the weight and the other the offset
 CERTIFIED_BY = 1 << 14  # held-out rows at most; each more than so many changes a certificate by less than 1e-4
@@ -35,6 +35,11 @@ class Choice:
 
     mix: Mix
     offset: LogitOffset
+
+
+def divided(rows: int, mix: float | Literal["auto"], prefer: Prefer | None, balance: float) -> bool:
+    """Whether so many held-out rows are divided, for one half to certify what the other chose."""
+    return prefer is None and rows >= ENOUGH_TO_DIVIDE and (mix == "auto" or balance > 0)
 
 
 def choose(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
-from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
+from reclaim.choosing import choose, divided
 from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
 from reclaim.choosing_by_retraining import choose_by_retraining
 from reclaim.classifier import Classifier
@@ -104,7 +104,7 @@ def repair(
     after = after.bind(data.classes)
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
-    apart = prefer is None and len(chooses) >= ENOUGH_TO_DIVIDE and (mix == "auto" or class_balance > 0)
+    apart = divided(len(chooses), mix, prefer, class_balance)
     for_mix, for_offset = halves(chooses, seed) if apart else (chooses, chooses)
     inputs = data.seen_only("train") if "train" in data.splits else chooses  # for statistics, which need no labels
     rows = replace(data, splits={"mix": for_mix, "offset": for_offset, "report": reports})

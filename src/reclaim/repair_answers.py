@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checks import check_groups
-from reclaim.choosing import CERTIFIED_BY, ENOUGH_TO_DIVIDE, choose
+from reclaim.choosing import CERTIFIED_BY, choose, divided
 from reclaim.errors import BadInput
 from reclaim.holdout import check_enough, divide_rows, halves
 from reclaim.mixing import Mix, Prefer
@@ -94,11 +95,12 @@ def repair_answers(
     else:
         first, last, (start, end) = before.seen_rows(), after.seen_rows(), pair(report)
     check_enough(last, end, after.data or "the snapshot")
-    apart = prefer is None and len(last) >= ENOUGH_TO_DIVIDE and (mix == "auto" or class_balance > 0)
+    apart = divided(len(last), mix, prefer, class_balance)
     (mix_0, offset_0), (mix_1, offset_1) = (halves(rows, seed) if apart else (rows, rows) for rows in (first, last))
     parts = {"mix": (mix_0, mix_1), "offset": (offset_0, offset_1)}
     parts |= {name: pair(given) for name, given in (extra or {}).items()}
 
+    @lru_cache(maxsize=1)  # each is asked for twice in a row, for its shifts and for itself
     def ask(weight: float, part: str) -> Snapshot:
         first, last = thinned(*parts[part], most=CERTIFIED_BY)
         made = replace(last, logits=mixed(first.logits, last.logits, weight), split=f"{part} rows", finite=True)
