@@ -15,7 +15,16 @@ from reclaim.errors import unknown
 
 __all__ = ["FAMILIES", "Method", "describe", "find", "names"]
 
-FAMILIES = ("recipes", "merges", "calibrators", "selectors", "diagnoses", "models", "data")
+# what users call a family, and the folder it is in
+FAMILIES = {
+    "recipes": "recipes",
+    "merges": "merges",
+    "calibrators": "calibrators",
+    "selectors": "selectors",
+    "diagnoses": "diagnoses",
+    "models": "models",
+    "data": "data",
+}
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Method:
 
 def names(family: str) -> list[str]:
     """The methods of a family, in alphabetical order."""
-    files = (Path(__file__).parent / family).glob("*.py")
+    files = _folder(family).glob("*.py")
     return sorted(file.stem.replace("_", "-") for file in files if not file.stem.startswith("_"))
 
 
@@ -47,7 +56,7 @@ def find(family: str, name: str) -> Any:
     """The function that has its file's name, or the class that has it in capitals (``logit_offset.LogitOffset``)."""
     _check(family, name)
     stem = name.replace("-", "_")
-    module = importlib.import_module(f"reclaim.{family}.{stem}")
+    module = importlib.import_module(f"reclaim.{FAMILIES[family].replace('/', '.')}.{stem}")
     return getattr(module, stem, None) or getattr(module, _capitals(stem))
 
 
@@ -56,7 +65,7 @@ def describe(family: str, name: str) -> Method:
     """What a method's file says of it. Nothing is imported, so that help costs no torch."""
     _check(family, name)
     stem = name.replace("-", "_")
-    path = Path(__file__).parent / family / f"{stem}.py"
+    path = _folder(family) / f"{stem}.py"
     main = _definition(ast.parse(path.read_text(encoding="utf-8")).body, stem, _capitals(stem))
     maker = main if isinstance(main, ast.FunctionDef) else _definition(main.body, "fit")
     docs = ast.get_docstring(main) or ""
@@ -67,6 +76,10 @@ def describe(family: str, name: str) -> Method:
         help=_arguments(_section(ast.get_docstring(maker) or "", "Args")) if maker else {},
         numbers=_numbers(maker) if maker else {},
     )
+
+
+def _folder(family: str) -> Path:
+    return Path(__file__).parent / FAMILIES[family]
 
 
 def _check(family: str, name: str) -> None:
