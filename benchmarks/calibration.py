@@ -36,9 +36,9 @@ from memory import extra_memory
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from reclaim.core.registry import find, names
 from reclaim.metrics.calibration_error import ece
 from reclaim.metrics.row_scores import top_label
-from reclaim.plugins import find, names
 
 SIZES = {"small": (10_000, 100), "large": (50_000, 1_000)}
 FRESH = 20_000  # rows that judge, at most

@@ -17,7 +17,7 @@ from functools import partial
 import torch
 
 from reclaim.choosing import choose
-from reclaim.plugins import find
+from reclaim.core.registry import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 

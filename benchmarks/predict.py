@@ -17,9 +17,9 @@ from memory import extra_memory
 from torch import nn
 
 from reclaim.classifier import Classifier
+from reclaim.core.inference import Running
 from reclaim.data import Data, Split
 from reclaim.predict import predict
-from reclaim.running import Running
 
 SIZES = (20_000, 50_000, 100_000, 200_000)
 CLASSES, FEATURES = 1_000, 64

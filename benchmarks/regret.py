@@ -16,10 +16,10 @@ from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import choose, divided
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find
 from reclaim.metrics.tradeoff import by_classes, curve_of
 from reclaim.mixing import Prefer
-from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 

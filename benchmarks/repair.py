@@ -35,7 +35,7 @@ from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from scenarios.registry import FAMILIES
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = ["load", "main"]
 

@@ -8,9 +8,9 @@ import torch
 from cases import Answers
 from torch import Tensor
 
+from reclaim.core.registry import find
 from reclaim.metrics.margins import margins
 from reclaim.mixing import WEIGHTS
-from reclaim.plugins import find
 from reclaim.selectors import Evidence
 
 __all__ = ["RULES", "within_errors"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from reclaim.core.registry import find
 from reclaim.io import load_snapshot, save_snapshot
-from reclaim.plugins import find
 from reclaim.snapshot import Snapshot
 
 ROWS, CLASSES = 250_000, 200

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from reclaim.checkpoint import Container, load_weights, save_weights
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from tests import toys
 
 THETA = toys.classifier().weights

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reclaim.class_balance import class_balance
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.accuracy import accuracy
 from tests import toys
 

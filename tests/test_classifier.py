@@ -7,7 +7,7 @@ from torch import nn
 from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier, ends_with_head, find_head, first_channels, fold
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.weights import copied
 from tests import toys
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.evaluate import evaluate
 from reclaim.metrics.accuracy import accuracy, wilson_interval
 from reclaim.metrics.confidence import confidence

@@ -9,7 +9,7 @@ import torch
 from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.calibrators.spline import Spline
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.export import export_onnx
 from reclaim.preprocess import Preprocess
 from tests import toys

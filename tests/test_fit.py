@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reclaim.budget import Budget
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.fit import fit
 from reclaim.metrics.accuracy import accuracy
 from reclaim.predict import predict

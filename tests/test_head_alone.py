@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.head_alone import head_alone
 from reclaim.predict import predict
 from reclaim.preprocess import Preprocess

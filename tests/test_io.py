@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.io import (
     calibrator_record,
     load_calibrator,

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from reclaim import onnx_graph
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.extras import require
 from reclaim.onnx_graph import save_onnx
-from reclaim.optional import require
 
 runtime = require("onnxruntime", extra="onnx")
 

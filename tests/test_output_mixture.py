@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.output_mixture import OutputMixture, aligned, mixed
 from reclaim.snapshot import Snapshot
 from tests import toys

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 from reclaim.data import Split
-from reclaim.errors import BadInput
 from reclaim.io import load_snapshot
 from reclaim.predict import predict
-from reclaim.running import Running
 from tests import toys
 
 MODEL, DATA = toys.classifier(), toys.data()

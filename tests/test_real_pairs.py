@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from reclaim.classifier import Classifier
+from reclaim.core.extras import require
 from reclaim.data import Data, load
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
 from reclaim.models import load as load_model
 from reclaim.models import save
 from reclaim.networks import resnet20
-from reclaim.optional import require
 from reclaim.repair import Repair, repair
 
 pytestmark = pytest.mark.real

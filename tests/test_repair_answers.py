@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide_rows
 from reclaim.io import load_snapshot, save_snapshot

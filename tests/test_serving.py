@@ -15,7 +15,7 @@ from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.calibrators.matrix import Matrix
 from reclaim.calibrators.order_preserving import OrderPreserving
 from reclaim.calibrators.temperature import Temperature
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import Served, as_module
 from tests import toys

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find
 from reclaim.evaluate import evaluate
 from reclaim.io import load_snapshot, save_snapshot
-from reclaim.plugins import find
 from reclaim.shards import Shards
 from reclaim.snapshot import Snapshot
 from reclaim.snapshot_files import index_of

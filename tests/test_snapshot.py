@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.errors import BadInput, BadKind
+from reclaim.core.errors import BadInput, BadKind
 from reclaim.snapshot import Snapshot, seen_mask
 from tests import toys
 

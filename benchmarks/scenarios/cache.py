@@ -33,13 +33,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reclaim.atomic import atomic_file
 from reclaim.classifier import Classifier
+from reclaim.core.files import atomic_file
+from reclaim.core.inference import Running
 from reclaim.data import Data
 from reclaim.mixing import WEIGHTS, mixture
 from reclaim.predict import predict
 from reclaim.recipes.fine_tune import fine_tune
-from reclaim.running import Running
 from scenarios import Scenario, World, seen_classes
 
 __all__ = ["FOLDER", "Record", "load", "path_of", "pseudo_snapshots", "save", "snapshots"]

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from reclaim.atomic import load_npz
 from reclaim.classifier import Classifier
+from reclaim.core.files import load_npz
 from reclaim.data import Data, Split
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 

@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter, rotate, zoom
 from sklearn.datasets import load_digits
 from torch import nn
 
-from reclaim.atomic import load_npz
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier, find_head
+from reclaim.core.files import load_npz
 from reclaim.data import Data, Split
 from reclaim.data.digits import shifted
 from reclaim.networks import digits_cnn

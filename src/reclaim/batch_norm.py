@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from reclaim.classifier import Classifier
+from reclaim.core.inference import Running
+from reclaim.core.progress import track
 from reclaim.data import Split
 from reclaim.predict import evaluation_batches, find_device
-from reclaim.progress import track
-from reclaim.running import Running
 from reclaim.weights import is_running_statistic
 
 __all__ = ["measure_again", "statistics_differ"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reclaim.errors import BadInput
-from reclaim.running import Running
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 
 __all__ = ["Budget"]
 

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reclaim.atomic import atomic_file, existing
-from reclaim.errors import BadInput, few
+from reclaim.core.errors import BadInput, few
+from reclaim.core.files import atomic_file, existing
 from reclaim.weights import Weights
 
 __all__ = ["Container", "load_weights", "save_weights"]

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import Choice
 from reclaim.classifier import Classifier
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 from reclaim.data import Data
-from reclaim.errors import BadInput
 from reclaim.mixing import Mix, Prefer
 from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
-from reclaim.running import Running
 
 __all__ = ["NAME", "choose_by_retraining"]
 

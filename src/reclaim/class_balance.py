@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.arrays import row_blocks
-from reclaim.errors import BadInput
+from reclaim.core.arrays import row_blocks
+from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence, thinned
 from reclaim.selectors.rate_matching import rate_matching
 from reclaim.snapshot import Snapshot

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from reclaim.calibrators import Affine, Calibrator
+from reclaim.calibrators import Calibrator
 from reclaim.checkpoint import Container
-from reclaim.checks import check_classes, check_same_classes
-from reclaim.errors import BadInput, few
+from reclaim.core.affine import Affine
+from reclaim.core.checks import check_classes, check_same_classes
+from reclaim.core.errors import BadInput, few
 from reclaim.preprocess import Preprocess
 from reclaim.weights import Weights
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
 from reclaim.metrics.confidence import Confidence, confidence_by_group
 from reclaim.metrics.group_question import absent_log_odds, group_question_of

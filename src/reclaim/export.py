@@ -13,7 +13,7 @@ import reclaim
 from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
 from reclaim.classifier import Classifier
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.io import calibrator_record
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import Served, as_module

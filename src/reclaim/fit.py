@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
+from reclaim.core.errors import BadInput
+from reclaim.core.progress import track
 from reclaim.data import Data, Split
-from reclaim.errors import BadInput
 from reclaim.loader import Examples, collate, placed
-from reclaim.progress import track
 from reclaim.resume import Progress
 
 __all__ = ["Loss", "classification", "fit"]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from torch import nn
 
 from reclaim.classifier import Classifier, ends_with_head
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 from reclaim.data import Data, Split
-from reclaim.errors import BadInput
 from reclaim.predict import predict
 from reclaim.preprocess import Preprocess
-from reclaim.running import Running
 
 __all__ = ["head_alone"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = ["SUFFIXES", "decode"]
 

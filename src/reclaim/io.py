@@ -11,13 +11,13 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reclaim.atomic import atomic_file, existing, read_json, write_json
 from reclaim.calibrators import Calibrator
 from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.files import atomic_file, existing, read_json, write_json
+from reclaim.core.registry import find
 from reclaim.output_mixture import OutputMixture
-from reclaim.plugins import find
 from reclaim.snapshot_files import load_snapshot, save_snapshot, snapshot_file
 
 __all__ = [

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from reclaim.core.errors import BadInput
 from reclaim.data import Split
-from reclaim.errors import BadInput
 from reclaim.preprocess import Augment, Preprocess
 
 __all__ = ["Examples", "batches", "collate", "placed"]

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 
 from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.classifier import Classifier
+from reclaim.core.inference import Running
+from reclaim.core.registry import find
 from reclaim.data import Split
 from reclaim.merges.interpolation import interpolation
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Steps, accuracies_at, steps_of
-from reclaim.plugins import find
-from reclaim.running import Running
 from reclaim.selectors import Evidence
 from reclaim.selectors.auto import auto, without_budget
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent

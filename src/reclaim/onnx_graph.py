@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reclaim.atomic import atomic_file
-from reclaim.errors import BadInput
-from reclaim.optional import require
+from reclaim.core.errors import BadInput
+from reclaim.core.extras import require
+from reclaim.core.files import atomic_file
 
 __all__ = ["TOLERANCE", "check_extra", "save_onnx"]
 

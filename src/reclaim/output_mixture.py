@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from reclaim.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
+from reclaim.core.errors import BadInput
 from reclaim.snapshot import Snapshot
 
 __all__ = ["OutputMixture", "aligned", "mixed"]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from reclaim.checks import check_finite
 from reclaim.classifier import Classifier, logits_of
+from reclaim.core.checks import check_finite
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
+from reclaim.core.progress import track
 from reclaim.data import Data, Split
-from reclaim.errors import BadInput
 from reclaim.loader import batches, placed
-from reclaim.progress import track
-from reclaim.running import Running
 from reclaim.snapshot import Snapshot
 from reclaim.snapshot_files import SHARD_SIZE, load_snapshot, snapshot_file
 

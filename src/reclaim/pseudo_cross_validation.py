@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.checks import check_groups
 from reclaim.classifier import Classifier
+from reclaim.core.checks import check_groups
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
+from reclaim.core.progress import track
 from reclaim.data import Data
-from reclaim.errors import BadInput
 from reclaim.head_alone import head_alone
 from reclaim.metrics.tradeoff import Criterion, best, by_classes, curve
 from reclaim.predict import predict
-from reclaim.progress import track
-from reclaim.running import Running
 from reclaim.selectors import Evidence, Selection
 from reclaim.selectors.gap_matching import gap_matching
 

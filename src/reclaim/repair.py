@@ -8,19 +8,19 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.checks import check_groups
 from reclaim.choosing import choose, divided
 from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
 from reclaim.choosing_by_retraining import choose_by_retraining
 from reclaim.classifier import Classifier
+from reclaim.core.checks import check_groups
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 from reclaim.data import Data
-from reclaim.errors import BadInput
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
 from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.predict import predict
 from reclaim.pseudo_cross_validation import Retrain
-from reclaim.running import Running
 from reclaim.snapshot import Snapshot
 from reclaim.story import told
 

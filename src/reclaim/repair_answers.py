@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.checks import check_groups
 from reclaim.choosing import CERTIFIED_BY, choose, divided
-from reclaim.errors import BadInput
+from reclaim.core.checks import check_groups
+from reclaim.core.errors import BadInput
 from reclaim.holdout import check_enough, divide_rows, halves
 from reclaim.mixing import Mix, Prefer
 from reclaim.output_mixture import OutputMixture, aligned, mixed

@@ -15,9 +15,9 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from reclaim.atomic import put_in_place, read_json, write_json
 from reclaim.budget import Budget
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.files import put_in_place, read_json, write_json
 
 __all__ = ["Progress", "resuming"]
 

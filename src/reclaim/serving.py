@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from reclaim.calibrators import Affine, Calibrator
+from reclaim.calibrators import Calibrator
 from reclaim.calibrators._rows import mapped
 from reclaim.calibrators.chain import Chain
-from reclaim.errors import BadInput
+from reclaim.core.affine import Affine
+from reclaim.core.errors import BadInput
 
 __all__ = ["Served", "as_module"]
 

@@ -17,8 +17,8 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from reclaim.errors import BadInput, few
-from reclaim.plugins import describe, find, names
+from reclaim.core.errors import BadInput, few
+from reclaim.core.registry import describe, find, names
 
 __all__ = ["CalibratedClassifier"]
 

@@ -8,9 +8,9 @@ from dataclasses import InitVar, dataclass, field, replace
 import torch
 from torch import Tensor
 
-from reclaim.arrays import as_tensor
-from reclaim.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
-from reclaim.errors import BadInput
+from reclaim.core.arrays import as_tensor
+from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
+from reclaim.core.errors import BadInput
 from reclaim.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]

@@ -16,9 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from reclaim.arrays import as_tensor, row_blocks
-from reclaim.atomic import atomic_file, existing, load_npz, read_json, write_json
-from reclaim.errors import BadInput, few
+from reclaim.core.arrays import as_tensor, row_blocks
+from reclaim.core.errors import BadInput, few
+from reclaim.core.files import atomic_file, existing, load_npz, read_json, write_json
 from reclaim.shards import Shards
 from reclaim.snapshot import Snapshot, seen_mask
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput, few
+from reclaim.core.errors import BadInput, few
 
 __all__ = ["Weights", "check_same", "copied", "distance", "is_running_statistic", "mix"]
 

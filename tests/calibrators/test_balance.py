@@ -5,11 +5,11 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.naive_bayes import GaussianNB
 
-from reclaim.calibrators import Affine
 from reclaim.calibrators._balance import balanced
 from reclaim.calibrators._rows import Rows, calibration_rows, spread
+from reclaim.core.affine import Affine
+from reclaim.core.registry import find
 from reclaim.metrics.accuracy import accuracy
-from reclaim.plugins import find
 from tests import toys
 
 BETA = 0.5

@@ -5,7 +5,7 @@ import torch
 
 from reclaim.calibrators.bias_corrected_temperature import BiasCorrectedTemperature
 from reclaim.calibrators.temperature import Temperature
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from tests import toys
 from tests.calibrators.reference import nll, sampled
 

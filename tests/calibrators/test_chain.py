@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reclaim.calibrators import Affine
 from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.affine import Affine
+from reclaim.core.errors import BadInput
 from tests import toys
 
 

@@ -5,9 +5,9 @@ import torch
 
 from reclaim.calibrators.constrained import Constrained
 from reclaim.calibrators.temperature import Temperature
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find
 from reclaim.metrics.accuracy import accuracy
-from reclaim.plugins import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 from tests import toys

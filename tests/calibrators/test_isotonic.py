@@ -8,7 +8,7 @@ from sklearn.isotonic import IsotonicRegression
 from reclaim.calibrators import isotonic
 from reclaim.calibrators._probabilities import cooled
 from reclaim.calibrators.isotonic import Isotonic
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from tests.calibrators.reference import nll, sampled
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence
 from reclaim.selectors.average_logit_gap import average_logit_gap
 from reclaim.selectors.retention_budget import retention_budget

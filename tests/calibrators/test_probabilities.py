@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibrators.temperature import Temperature
-from reclaim.plugins import find
+from reclaim.core.registry import find
 from tests.calibrators.reference import nll, sampled
 
 # what labels of fresh rows may cost more than under the best temperature, which is the truth here, so that everything

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from reclaim.calibrators.spline import Spline
 from reclaim.calibrators.temperature import Temperature
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.io import load_calibrator, save_calibrator
 from tests import toys
 

@@ -8,7 +8,7 @@ from reclaim.calibrators._ridges import scaled
 from reclaim.calibrators._rows import Rows
 from reclaim.calibrators.temperature import Temperature
 from reclaim.calibrators.vector import Vector
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from tests.calibrators.reference import nll, recorded, sampled
 
 FACTORS, BIASES = torch.tensor([2.0, 1.0, 1.5, 3.0, 1.2]), torch.tensor([1.0, -0.5, 0.0, 0.3, -0.8])

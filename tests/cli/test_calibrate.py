@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
 from reclaim.io import load_calibrator, load_snapshot, save_snapshot
 from reclaim.networks import digits_cnn
-from reclaim.plugins import names
 from reclaim.snapshot import Snapshot
 from tests import toys
 from tests.cli.workshop import snapshot_npz

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
 from reclaim.io import load_calibrator, load_snapshot
 from reclaim.networks import digits_cnn
-from reclaim.plugins import names
 from tests.cli.workshop import CLASSES, FACTORY, SEEN, snapshot_npz
 
 

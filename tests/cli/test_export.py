@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from reclaim.core.extras import require
 from reclaim.io import load_calibrator, load_snapshot
-from reclaim.optional import require
 from tests.cli.workshop import CLASSES
 
 runtime = require("onnxruntime", extra="onnx")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from reclaim.cli.main import COMMANDS
-from reclaim.plugins import FAMILIES, names
+from reclaim.core.registry import FAMILIES, names
 
 PAGES = [
     [],

@@ -66,8 +66,8 @@ def test_the_help_tells_the_defaults_of_the_function(reclaim) -> None:
 
 
 def test_it_retrains_on_the_device_of_the_repair(tuned: str, monkeypatch) -> None:
+    from reclaim.core.inference import Running
     from reclaim.recipes import wise_ft as module
-    from reclaim.running import Running
 
     given = []
     monkeypatch.setattr(module, "wise_ft", lambda model, data, budget, **numbers: given.append((budget, numbers)))

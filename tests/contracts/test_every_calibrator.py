@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from reclaim.calibrators import Calibrator
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
 from reclaim.io import load_calibrator, save_calibrator
 from reclaim.metrics.accuracy import accuracy
 from reclaim.onnx_graph import save_onnx
-from reclaim.plugins import find, names
 from reclaim.serving import as_module
 from tests import toys
 

@@ -6,9 +6,9 @@ from math import isfinite
 import pytest
 import torch
 
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
 from reclaim.diagnoses import diagnose
-from reclaim.errors import BadInput
-from reclaim.plugins import find, names
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("diagnoses"))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from reclaim.errors import BadInput
-from reclaim.plugins import find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
 from reclaim.weights import copied
 from tests import toys
 

@@ -6,8 +6,8 @@ from math import isfinite
 import pytest
 import torch
 
-from reclaim.errors import BadInput
-from reclaim.plugins import find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
 from reclaim.selectors import WHAT, Evidence, Selection
 from tests import toys
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from reclaim.core.errors import BadInput
 from reclaim.data import drop_unreadable, load
-from reclaim.errors import BadInput
 
 
 def picture(path: Path, value: int = 0) -> None:

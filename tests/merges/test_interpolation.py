@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.merges.interpolation import interpolation
 from tests import toys
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.errors import BadInput, BadKind
+from reclaim.core.errors import BadInput, BadKind
 from reclaim.metrics.accuracy import accuracy, wilson_interval
 from tests import toys
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.bootstrap import basic_interval
 from reclaim.metrics.calibration_error import ece
 from tests.metrics.test_calibration_error import pairs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.classwise import classwise_ece
 from reclaim.metrics.confidence import confidence
 from reclaim.metrics.estimates import NAMES, estimate, estimates

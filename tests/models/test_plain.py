@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reclaim.checkpoint import Container, save_weights
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.models import load, save
 from reclaim.preprocess import Preprocess
 from tests import toys

@@ -11,10 +11,10 @@ from PIL import Image
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.checkpoint import Container, load_weights, save_weights
 from reclaim.classifier import find_head, fold
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.extras import require
 from reclaim.models import load
 from reclaim.models.torchvision import _preset, imagenet_ids
-from reclaim.optional import require
 
 if importlib.util.find_spec("torchvision") is None:
     pytest.skip("torchvision is not installed", allow_module_level=True)

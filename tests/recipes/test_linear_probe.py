@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from reclaim.budget import Budget
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.predict import predict
 from reclaim.recipes.linear_probe import linear_probe
 from tests import toys

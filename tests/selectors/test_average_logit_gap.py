@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence
 from reclaim.selectors.average_logit_gap import average_logit_gap
 from reclaim.snapshot import Snapshot

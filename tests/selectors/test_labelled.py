@@ -2,7 +2,7 @@
 
 import pytest
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.accuracy import accuracy
 from reclaim.selectors import Evidence
 from reclaim.selectors.labelled import labelled

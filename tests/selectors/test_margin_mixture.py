@@ -5,7 +5,7 @@ from math import log
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence
 from reclaim.selectors.margin_mixture import margin_mixture
 from reclaim.snapshot import Snapshot

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import margins
 from reclaim.selectors import Evidence
 from reclaim.selectors.own_class_left_out import own_class_left_out

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.tradeoff import accuracies_at
 from reclaim.selectors import Evidence
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import group_bests
 from reclaim.selectors.rate_matching import rate_matching
 from tests.selectors.shared import EVIDENCE, lowered, scaled

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.accuracy import accuracy
 from reclaim.metrics.margins import margins
 from reclaim.selectors import Evidence

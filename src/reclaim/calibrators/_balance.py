@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reclaim.calibrators import Affine
 from reclaim.calibrators._likelihood import mean_nll
 from reclaim.calibrators._rows import Rows, mapped
+from reclaim.core.affine import Affine
 from reclaim.metrics.margins import group_bests
 
 __all__ = ["Balanced", "balanced"]

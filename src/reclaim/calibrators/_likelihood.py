@@ -12,9 +12,9 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from reclaim.calibrators import Affine
 from reclaim.calibrators._rows import mapped
 from reclaim.calibrators._slopes import LOG2E
+from reclaim.core.affine import Affine
 
 __all__ = ["Blocks", "Factors", "Fit", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, as_kind, as_tensor
 from reclaim.calibrators._rows import Rows, check_columns, rejoin
+from reclaim.core.arrays import A, as_kind, as_tensor
 
 __all__ = ["TRACE", "binary_newton", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
 

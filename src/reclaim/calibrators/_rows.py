@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, Array, as_kind, as_tensor, row_blocks
-from reclaim.calibrators import Affine
-from reclaim.checks import check_finite, check_labels, check_seen
-from reclaim.errors import BadInput, few
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_kind, as_tensor, row_blocks
+from reclaim.core.checks import check_finite, check_labels, check_seen
+from reclaim.core.errors import BadInput, few
 
 __all__ = ["Rows", "apply", "calibration_rows", "check_columns", "mapped", "rejoin", "spread"]
 

@@ -13,9 +13,9 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from reclaim.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.calibrators._rows import Rows
 from reclaim.calibrators._slopes import Found, slope
+from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 
 __all__ = ["Net", "by_blocks", "learn", "settled", "thinned"]
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import binary_newton, inside_probabilities, joined, log_odds
 from reclaim.calibrators._rows import calibration_rows
 from reclaim.calibrators._slopes import best_beta
+from reclaim.core.arrays import A, Array
 
 __all__ = ["Beta"]
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from reclaim.arrays import A, Array, as_tensor
-from reclaim.calibrators import Affine
 from reclaim.calibrators._balance import balanced
 from reclaim.calibrators._ridges import record, ridged
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_tensor
 
 __all__ = ["BiasCorrectedTemperature"]
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from reclaim.arrays import A
-from reclaim.calibrators import Affine, Calibrator
-from reclaim.errors import BadInput
+from reclaim.calibrators import Calibrator
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A
+from reclaim.core.errors import BadInput
 
 __all__ = ["Chain"]
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from reclaim.arrays import A, Array, as_tensor
-from reclaim.calibrators import Affine
 from reclaim.calibrators._rows import apply, calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
-from reclaim.errors import BadInput
-from reclaim.plugins import find
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find
 from reclaim.selectors import Evidence, Selection
 from reclaim.snapshot import Snapshot
 

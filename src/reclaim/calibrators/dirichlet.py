@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, Array, as_kind, as_tensor
-from reclaim.calibrators import Affine
 from reclaim.calibrators._ridges import full, record
 from reclaim.calibrators._rows import calibration_rows, check_columns, mapped, rejoin
 from reclaim.calibrators._slopes import best_beta
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_kind, as_tensor
 
 __all__ = ["Dirichlet"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import cooled, inside_probabilities, joined
 from reclaim.calibrators._rows import calibration_rows
 from reclaim.calibrators._slopes import best_beta
+from reclaim.core.arrays import A, Array
 
 __all__ = ["EnsembleTemperature"]
 

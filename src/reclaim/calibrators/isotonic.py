@@ -9,11 +9,11 @@ import torch
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 
-from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibrators._rows import Rows, calibration_rows
 from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._steps import Knots
+from reclaim.core.arrays import A, Array
 
 __all__ = ["Isotonic"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, Array, as_kind, as_tensor
-from reclaim.calibrators import Affine
-from reclaim.errors import BadInput, few
-from reclaim.plugins import find
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_kind, as_tensor
+from reclaim.core.errors import BadInput, few
+from reclaim.core.registry import find
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 

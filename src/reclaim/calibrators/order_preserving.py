@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from reclaim.arrays import A, Array, as_tensor, sorted_values
 from reclaim.calibrators._rows import calibration_rows, check_columns, rejoin
 from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._small_nets import Net, by_blocks, learn, settled, thinned
+from reclaim.core.arrays import A, Array, as_tensor, sorted_values
 
 __all__ = ["OrderPreserving"]
 

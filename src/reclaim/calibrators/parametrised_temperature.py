@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torch.nn.functional import nll_loss, one_hot, softplus
 
-from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators._rows import calibration_rows, check_columns
 from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._small_nets import Net, by_blocks, learn, settled, thinned
+from reclaim.core.arrays import A, Array, as_tensor
 
 __all__ = ["ParametrisedTemperature"]
 

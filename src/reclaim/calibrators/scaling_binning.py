@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, Array
 from reclaim.calibrators._probabilities import binary_newton, cooled, inside_probabilities, joined, log_odds, traced
 from reclaim.calibrators._rows import calibration_rows
 from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._steps import Knots, bin_means
+from reclaim.core.arrays import A, Array
 
 __all__ = ["ScalingBinning"]
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from reclaim.arrays import A, Array, as_tensor
 from reclaim.calibrators._rows import calibration_rows, check_columns, rejoin
 from reclaim.calibrators._slopes import best_beta
 from reclaim.calibrators._small_nets import by_blocks, settled
-from reclaim.errors import BadInput
+from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.core.errors import BadInput
 
 __all__ = ["Spline"]
 

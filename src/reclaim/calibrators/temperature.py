@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from reclaim.arrays import A, Array, as_kind, as_tensor
-from reclaim.calibrators import Affine
 from reclaim.calibrators._rows import calibration_rows, check_columns, spread
 from reclaim.calibrators._slopes import best_beta
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_kind, as_tensor
 
 __all__ = ["Temperature"]
 

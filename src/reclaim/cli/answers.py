@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reclaim.cli.flags import Output
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.repair_answers import Pair
@@ -54,8 +54,8 @@ def repair_snapshots(
     force: bool,
 ) -> None:
     """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
-    from reclaim.atomic import atomic_directory
     from reclaim.cli.repaired import print_report, write_report
+    from reclaim.core.files import atomic_directory
     from reclaim.io import load_snapshot, save_mixture, save_snapshot
     from reclaim.repair_answers import answers_story, repair_answers
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Inputs, Output, open_model
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.calibrators import Calibrator
@@ -34,7 +34,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.atomic import check_free, write_json
+    from reclaim.core.files import check_free, write_json
     from reclaim.io import load_calibrator, load_mixture, load_snapshot, save_snapshot
     from reclaim.snapshot_files import index_of
 
@@ -61,8 +61,8 @@ def command(
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
     import torch
 
-    from reclaim.atomic import atomic_directory, write_json
     from reclaim.classifier import ends_with_head, fold
+    from reclaim.core.files import atomic_directory, write_json
     from reclaim.models import save
 
     size = model.preprocess.crop

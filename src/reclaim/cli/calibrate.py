@@ -7,8 +7,8 @@ from cyclopts import App
 
 from reclaim.cli.flags import Output
 from reclaim.cli.method_flags import given_numbers, own_numbers, selector_numbers, with_numbers
-from reclaim.errors import BadInput
-from reclaim.plugins import describe, find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import describe, find, names
 
 if TYPE_CHECKING:
     from reclaim.snapshot import Snapshot
@@ -47,8 +47,8 @@ def logit_offset(
     """
     from rich.console import Console
 
-    from reclaim.atomic import check_free, write_json
     from reclaim.calibrators.logit_offset import LogitOffset
+    from reclaim.core.files import check_free, write_json
     from reclaim.io import calibrator_record, load_snapshot, save_calibrator
     from reclaim.selectors import Evidence
 
@@ -110,8 +110,8 @@ def _command(name: str) -> Any:
 
         from rich.console import Console
 
-        from reclaim.atomic import check_free, write_json
         from reclaim.calibrators.chain import Chain
+        from reclaim.core.files import check_free, write_json
         from reclaim.io import calibrator_record, load_calibrator, load_snapshot, save_calibrator
 
         if out is not None:
@@ -165,7 +165,7 @@ def _command(name: str) -> Any:
 
 def _logarithm(rows: "Snapshot", floor: float) -> "Snapshot":
     """A snapshot of probabilities as one of logits."""
-    from reclaim.arrays import row_blocks
+    from reclaim.core.arrays import row_blocks
 
     zeros, first = 0, ""
     for block in row_blocks(rows.logits):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reclaim.cli.flags import Output
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.demo import Demo
@@ -22,12 +22,12 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
         force: replace a directory that exists.
     """
-    from reclaim.atomic import atomic_directory, check_free, write_json
     from reclaim.cli.repair import write
+    from reclaim.core.files import atomic_directory, check_free, write_json
+    from reclaim.core.progress import track
     from reclaim.demo import demo
     from reclaim.evaluate import evaluate
     from reclaim.models import save
-    from reclaim.progress import track
 
     if seeds < 1:
         raise BadInput(f"--seeds must be at least 1; given: {seeds}.")

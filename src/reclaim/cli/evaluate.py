@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reclaim.cli.flags import Output
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 
 def command(

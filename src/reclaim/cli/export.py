@@ -31,7 +31,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.atomic import check_free, write_json
+    from reclaim.core.files import check_free, write_json
     from reclaim.export import export_onnx
     from reclaim.io import load_calibrator
     from reclaim.onnx_graph import check_extra

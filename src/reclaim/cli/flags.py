@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from reclaim.errors import BadInput
-from reclaim.progress import silence
+from reclaim.core.errors import BadInput
+from reclaim.core.progress import silence
 
 if TYPE_CHECKING:
     from reclaim.classifier import Classifier
@@ -83,7 +83,7 @@ class Inputs:
 
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     """Load a model and set what the flags say of its inputs and outputs."""
-    from reclaim.checks import check_classes
+    from reclaim.core.checks import check_classes
     from reclaim.models import load
 
     model = load(spec)

@@ -3,8 +3,8 @@
 from rich.console import Console
 
 from reclaim.cli.flags import Output
-from reclaim.errors import unknown
-from reclaim.plugins import FAMILIES, describe, names
+from reclaim.core.errors import unknown
+from reclaim.core.registry import FAMILIES, describe, names
 
 
 def command(family: str = "", *, output: Output = Output()) -> None:
@@ -14,7 +14,7 @@ def command(family: str = "", *, output: Output = Output()) -> None:
         family: recipes, merges, calibrators, selectors, diagnoses, models or data; all of them by default.
     """
     if family and family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
+        raise unknown("family", family, list(FAMILIES))
     methods = {f: [describe(f, name) for name in names(f)] for f in ([family] if family else FAMILIES)}
     record = {
         f: [{"name": m.name, "summary": m.summary, "source": m.source} for m in each] for f, each in methods.items()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, Parameter
 
 import reclaim
-from reclaim.errors import BadInput, BadKind
+from reclaim.core.errors import BadInput, BadKind
 
 __all__ = ["app", "main"]
 

@@ -7,8 +7,8 @@ from cyclopts import App, Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import own_numbers, with_numbers
-from reclaim.plugins import describe, find, names
-from reclaim.running import Running
+from reclaim.core.inference import Running
+from reclaim.core.registry import describe, find, names
 
 command = App(name="merge", help="Merge models in weight space.")
 
@@ -41,8 +41,8 @@ def _command(name: str) -> Any:
         """
         from rich.console import Console
 
-        from reclaim.atomic import atomic_directory, check_free, write_json
         from reclaim.batch_norm import measure_again, statistics_differ
+        from reclaim.core.files import atomic_directory, check_free, write_json
         from reclaim.models import save
 
         check_free(out, force=force)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from reclaim.errors import BadInput
-from reclaim.plugins import describe, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import describe, names
 
 __all__ = ["flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
 

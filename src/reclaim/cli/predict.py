@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
-from reclaim.running import Running
+from reclaim.core.inference import Running
 
 
 def command(
@@ -44,7 +44,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.atomic import check_free, write_json
+    from reclaim.core.files import check_free, write_json
     from reclaim.predict import predict
     from reclaim.snapshot_files import index_of
 

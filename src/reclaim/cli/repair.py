@@ -10,8 +10,8 @@ from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 from reclaim.cli.retraining import NAME as BY_RETRAINING
 from reclaim.cli.retraining import TAKES, recipe_of, retraining_numbers
-from reclaim.errors import BadInput
-from reclaim.running import Running
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
 
 if TYPE_CHECKING:
     from reclaim.data import Data
@@ -76,9 +76,9 @@ def repair(
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists.
     """
-    from reclaim.atomic import atomic_directory, check_free
     from reclaim.cli.answers import repair_snapshots, snapshots_given
     from reclaim.cli.repaired import print_report
+    from reclaim.core.files import atomic_directory, check_free
     from reclaim.repair import repair as run
     from reclaim.repair import story
 

@@ -30,7 +30,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.atomic import atomic_file, check_free, write_json
+    from reclaim.core.files import atomic_file, check_free, write_json
     from reclaim.diagnoses import diagnose
     from reclaim.io import load_calibrator
     from reclaim.report.html import render

@@ -10,8 +10,8 @@ from cyclopts import App, Parameter
 from reclaim.budget import Budget
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import own_numbers, with_numbers
-from reclaim.errors import BadInput
-from reclaim.plugins import describe, find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import describe, find, names
 
 command = App(name="tune", help="Fine-tune by a recipe; resumable.")
 
@@ -49,7 +49,7 @@ def _command(name: str) -> Any:
         from accelerate import PartialState
         from rich.console import Console
 
-        from reclaim.atomic import check_free, put_in_place, write_json
+        from reclaim.core.files import check_free, put_in_place, write_json
         from reclaim.models import save
         from reclaim.resume import resuming
 
@@ -79,7 +79,7 @@ def _command(name: str) -> Any:
 
 def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
     """Make the folder of an unfinished run ours, or say that it is another's."""
-    from reclaim.atomic import read_json, write_json
+    from reclaim.core.files import read_json, write_json
 
     if force:
         shutil.rmtree(partial, ignore_errors=True)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput, few, unknown
-from reclaim.plugins import find, names
+from reclaim.core.errors import BadInput, few, unknown
+from reclaim.core.registry import find, names
 
 __all__ = ["Data", "Split", "drop_unreadable", "load"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from reclaim.core.errors import BadInput, few
 from reclaim.data import Data, Split
-from reclaim.errors import BadInput, few
 from reclaim.images import SUFFIXES, decode
 
 __all__ = ["folder"]

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.arrays import as_tensor
-from reclaim.atomic import load_npz
-from reclaim.checks import check_classes, check_labels
+from reclaim.core.arrays import as_tensor
+from reclaim.core.checks import check_classes, check_labels
+from reclaim.core.errors import BadInput, few
+from reclaim.core.extras import require
+from reclaim.core.files import load_npz
 from reclaim.data import Data, Split
-from reclaim.errors import BadInput, few
 from reclaim.images import decode
-from reclaim.optional import require
 
 __all__ = ["table"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput
-from reclaim.plugins import find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
 from reclaim.snapshot import Snapshot
 
 __all__ = ["Change", "Finding", "change", "diagnose"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reclaim.arrays import row_blocks
+from reclaim.core.arrays import row_blocks
 from reclaim.diagnoses import Finding, change
 from reclaim.snapshot import Snapshot
 

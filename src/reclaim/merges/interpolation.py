@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.weights import Weights, mix
 
 __all__ = ["interpolation"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reclaim.arrays import Array, as_tensor
-from reclaim.checks import check_finite, check_labels, check_seen
+from reclaim.core.arrays import Array, as_tensor
+from reclaim.core.checks import check_finite, check_labels, check_seen
 from reclaim.metrics.margins import Margins, margins
 
 __all__ = ["Accuracy", "accuracy", "accuracy_of", "harmonic_mean", "wilson_interval"]

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reclaim.arrays import rank, sorted_values
+from reclaim.core.arrays import rank, sorted_values
 
 __all__ = ["Binned", "Scheme", "binned"]
 

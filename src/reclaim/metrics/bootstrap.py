@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = ["basic_interval"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array, row_blocks
+from reclaim.core.arrays import Array, row_blocks
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.binning import Binned
 from reclaim.metrics.brier import BrierParts, parts_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array
+from reclaim.core.arrays import Array
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.calibration_error import ece
 from reclaim.metrics.row_scores import RowScores, row_scores

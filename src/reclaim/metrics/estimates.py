@@ -10,8 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array
-from reclaim.errors import unknown
+from reclaim.core.arrays import Array
+from reclaim.core.errors import unknown
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.bootstrap import basic_interval
 from reclaim.metrics.calibration_error import debiased_l1, debiased_l2, ece, ks, mce

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from reclaim.arrays import Array
+from reclaim.core.arrays import Array
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.brier import binary_brier
 from reclaim.metrics.calibration_error import ece

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reclaim.arrays import row_blocks
+from reclaim.core.arrays import row_blocks
 
 __all__ = ["Margins", "group_bests", "margins"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reclaim.arrays import Array, merged, rank, sorted_values
+from reclaim.core.arrays import Array, merged, rank, sorted_values
 from reclaim.metrics.accuracy import checked
 from reclaim.metrics.margins import Margins, margins
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from reclaim.atomic import read_json, write_json
 from reclaim.checkpoint import save_weights
-from reclaim.checks import check_classes
 from reclaim.classifier import Classifier
-from reclaim.errors import BadInput, few
-from reclaim.plugins import find, names
+from reclaim.core.checks import check_classes
+from reclaim.core.errors import BadInput, few
+from reclaim.core.files import read_json, write_json
+from reclaim.core.registry import find, names
 from reclaim.preprocess import Preprocess
 from reclaim.weights import Weights
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from reclaim.checkpoint import load_weights
 from reclaim.classifier import Classifier, find_head, first_channels
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.models import fitted, head_size
 from reclaim.preprocess import Preprocess
 

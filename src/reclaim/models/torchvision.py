@@ -11,9 +11,9 @@ import torch
 
 from reclaim.checkpoint import Container, load_weights
 from reclaim.classifier import Classifier, find_head
-from reclaim.errors import unknown
+from reclaim.core.errors import unknown
+from reclaim.core.extras import require
 from reclaim.models import fitted, head_size
-from reclaim.optional import require
 from reclaim.preprocess import Preprocess
 
 __all__ = ["torchvision"]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier, ends_with_head
+from reclaim.core.errors import BadInput
 from reclaim.data import Data
-from reclaim.errors import BadInput
 from reclaim.predict import answers
 
 __all__ = ["linear_probe"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from reclaim.checks import check_groups
-from reclaim.errors import BadInput
+from reclaim.core.checks import check_groups
+from reclaim.core.errors import BadInput
 from reclaim.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection", "thinned"]

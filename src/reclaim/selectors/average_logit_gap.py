@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence, Selection
 
 __all__ = ["average_logit_gap", "mean_gap"]

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reclaim.arrays import row_blocks
+from reclaim.core.arrays import row_blocks
 from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection, thinned
 from reclaim.selectors.average_logit_gap import mean_gap

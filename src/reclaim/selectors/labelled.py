@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Criterion, best, curve_of, steps_of
 from reclaim.selectors import Evidence, Selection

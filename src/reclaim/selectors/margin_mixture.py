@@ -7,7 +7,7 @@ from math import pi
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection
 from reclaim.snapshot import Snapshot

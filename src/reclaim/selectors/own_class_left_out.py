@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reclaim.arrays import sorted_values
-from reclaim.errors import BadInput
+from reclaim.core.arrays import sorted_values
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Steps, best, curve_of
 from reclaim.selectors import Evidence, Selection

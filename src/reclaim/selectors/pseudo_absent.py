@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.arrays import row_blocks, sorted_values
-from reclaim.errors import BadInput
+from reclaim.core.arrays import row_blocks, sorted_values
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Steps, by_classes, curve_of
 from reclaim.selectors import Evidence, Selection, thinned

@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 
-from reclaim.arrays import row_blocks
-from reclaim.errors import BadInput
+from reclaim.core.arrays import row_blocks
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection
 from reclaim.snapshot import Snapshot

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import beta
 from torch import Tensor
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 from reclaim.metrics.margins import Margins, margins
 from reclaim.selectors import Evidence, Selection
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from reclaim.errors import BadInput
-from reclaim.plugins import FAMILIES, describe, find, names
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import FAMILIES, describe, find, names
 
 
 def test_every_method_is_found_and_says_what_it_does_and_where_it_comes_from() -> None:
@@ -27,7 +27,7 @@ def test_its_own_numbers_are_read_with_types_and_defaults() -> None:
 
 def test_listing_and_describing_import_no_torch() -> None:
     code = (
-        "import sys; from reclaim.plugins import *\n"
+        "import sys; from reclaim.core.registry import *\n"
         "for f in FAMILIES:\n  for n in names(f): describe(f, n)\n"
         "assert 'torch' not in sys.modules"
     )

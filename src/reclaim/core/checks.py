@@ -1,4 +1,4 @@
-"""What snapshots must hold, checked where it comes in; the wording of the errors is in `reclaim.errors`."""
+"""What snapshots must hold, checked where it comes in; the wording of the errors is in `reclaim.core.errors`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reclaim.arrays import row_blocks
-from reclaim.errors import BadInput, BadKind, few
+from reclaim.core.arrays import row_blocks
+from reclaim.core.errors import BadInput, BadKind, few
 
 __all__ = ["check_classes", "check_finite", "check_groups", "check_labels", "check_same_classes", "check_seen"]
 

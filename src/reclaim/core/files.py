@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = [
     "atomic_directory",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = ["Running"]
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
 
 __all__ = ["require"]
 

@@ -11,7 +11,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Any, Literal
 
-from reclaim.errors import unknown
+from reclaim.core.errors import unknown
 
 __all__ = ["FAMILIES", "Method", "describe", "find", "names"]
 
@@ -79,7 +79,7 @@ def describe(family: str, name: str) -> Method:
 
 
 def _folder(family: str) -> Path:
-    return Path(__file__).parent / FAMILIES[family]
+    return Path(__file__).parent.parent / FAMILIES[family]
 
 
 def _check(family: str, name: str) -> None:

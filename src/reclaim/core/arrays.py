@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.errors import BadKind
+from reclaim.core.errors import BadKind
 
 __all__ = ["A", "Array", "as_kind", "as_tensor", "merged", "rank", "row_blocks", "sorted_values"]
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from reclaim import progress
-from reclaim.progress import track
+from reclaim.core import progress
+from reclaim.core.progress import track
 from reclaim.pseudo_cross_validation import pseudo_cross_validation
 from tests import toys
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reclaim.atomic import atomic_directory, atomic_file, read_json, write_json
-from reclaim.errors import BadInput
+from reclaim.core.errors import BadInput
+from reclaim.core.files import atomic_directory, atomic_file, read_json, write_json
 from reclaim.io import load_snapshot, save_snapshot
 from tests import toys
 
@@ -60,7 +60,7 @@ def in_a_process(code: str, folder: Path) -> "subprocess.Popen[str]":
 WRITE = """
 import resource, signal, sys, time, torch
 from pathlib import Path
-from reclaim.atomic import *
+from reclaim.core.files import *
 from reclaim.checkpoint import *
 from reclaim.io import *
 from reclaim.snapshot import Snapshot

@@ -1,0 +1,1 @@
+"""Tools that know no model, no class and no method."""
