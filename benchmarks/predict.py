@@ -18,7 +18,7 @@ from torch import nn
 
 from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.predict import predict
 
 SIZES = (20_000, 50_000, 100_000, 200_000)

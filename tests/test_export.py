@@ -10,8 +10,8 @@ from reclaim.calibrators.chain import Chain
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.calibrators.spline import Spline
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.image import Preprocess
 from reclaim.export import export_onnx
-from reclaim.preprocess import Preprocess
 from tests import toys
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.image import Preprocess
 from reclaim.head_alone import head_alone
 from reclaim.predict import predict
-from reclaim.preprocess import Preprocess
 from tests import toys
 
 

@@ -9,7 +9,7 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
-from reclaim.data import Split
+from reclaim.data.records import Split
 from reclaim.io import load_snapshot
 from reclaim.predict import predict
 from tests import toys

@@ -12,7 +12,7 @@ from reclaim.budget import Budget
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.predict import predict
 from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
 from reclaim.recipes.fine_tune import fine_tune

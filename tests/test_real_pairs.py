@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from reclaim.classifier import Classifier
 from reclaim.core.extras import require
-from reclaim.data import Data, load
+from reclaim.data.load import load
+from reclaim.data.records import Data
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
 from reclaim.models import load as load_model

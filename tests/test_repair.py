@@ -9,7 +9,7 @@ import torch
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
 from reclaim.merges.interpolation import interpolation

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.classifier import Classifier, find_head
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.selectors import Evidence
 from reclaim.snapshot import Snapshot
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 
 __all__ = ["Family", "Recipe", "Scenario", "World", "divided", "from_data_folder", "plan", "seen_classes", "split_of"]
 

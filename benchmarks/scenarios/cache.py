@@ -36,7 +36,7 @@ from torch import Tensor
 from reclaim.classifier import Classifier
 from reclaim.core.files import atomic_file
 from reclaim.core.inference import Running
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.mixing import WEIGHTS, mixture
 from reclaim.predict import predict
 from reclaim.recipes.fine_tune import fine_tune

@@ -12,7 +12,7 @@ from torch.nn.functional import relu
 
 from reclaim.classifier import Classifier
 from reclaim.core.files import load_npz
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]

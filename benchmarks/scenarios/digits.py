@@ -14,10 +14,10 @@ from torch import nn
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier, find_head
 from reclaim.core.files import load_npz
-from reclaim.data import Data, Split
-from reclaim.data.digits import shifted
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.records import Data, Split
+from reclaim.data.sources.digits import shifted
 from reclaim.networks import digits_cnn
-from reclaim.preprocess import Preprocess
 from reclaim.recipes.fine_tune import fine_tune
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 

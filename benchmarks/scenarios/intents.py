@@ -17,7 +17,7 @@ from torch.nn.functional import relu
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.recipes.fine_tune import fine_tune
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 

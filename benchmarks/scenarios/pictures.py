@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reclaim.data import Data, Split, load
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.load import load
+from reclaim.data.records import Data, Split
 from reclaim.models import load as load_model
-from reclaim.preprocess import Preprocess
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import update_bn
 from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
 from reclaim.core.progress import track
-from reclaim.data import Split
+from reclaim.data.records import Split
 from reclaim.predict import evaluation_batches, find_device
 from reclaim.weights import is_running_statistic
 

@@ -10,7 +10,7 @@ from reclaim.choosing import Choice
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.mixing import Mix, Prefer
 from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
 

@@ -14,7 +14,7 @@ from reclaim.checkpoint import Container
 from reclaim.core.affine import Affine
 from reclaim.core.checks import check_classes, check_same_classes
 from reclaim.core.errors import BadInput, few
-from reclaim.preprocess import Preprocess
+from reclaim.data.inputs.image import Preprocess
 from reclaim.weights import Weights
 
 __all__ = ["Classifier", "ends_with_head", "find_head", "first_channels", "fold", "logits_of"]

@@ -8,10 +8,10 @@ import torch
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier, find_head
-from reclaim.data import Data
-from reclaim.data.digits import digits
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.records import Data
+from reclaim.data.sources.digits import digits
 from reclaim.networks import digits_cnn
-from reclaim.preprocess import Preprocess
 from reclaim.recipes.fine_tune import fine_tune
 from reclaim.repair import Repair, repair
 

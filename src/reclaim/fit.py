@@ -18,8 +18,8 @@ from reclaim.budget import Budget
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
 from reclaim.core.progress import track
-from reclaim.data import Data, Split
-from reclaim.loader import Examples, collate, placed
+from reclaim.data.loader import Examples, collate, placed
+from reclaim.data.records import Data, Split
 from reclaim.resume import Progress
 
 __all__ = ["Loss", "classification", "fit"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier, ends_with_head, fold
-from reclaim.data import Split
+from reclaim.data.records import Split
 from reclaim.metrics.margins import margins
 from reclaim.snapshot import Snapshot
 

@@ -9,9 +9,9 @@ from torch import nn
 from reclaim.classifier import Classifier, ends_with_head
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
-from reclaim.data import Data, Split
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.records import Data, Split
 from reclaim.predict import predict
-from reclaim.preprocess import Preprocess
 
 __all__ = ["head_alone"]
 

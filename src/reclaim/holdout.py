@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 from reclaim.snapshot import Snapshot
 
 __all__ = ["check_enough", "divide", "divide_rows", "halves"]

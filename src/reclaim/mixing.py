@@ -10,7 +10,7 @@ from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
 from reclaim.core.registry import find
-from reclaim.data import Split
+from reclaim.data.records import Split
 from reclaim.merges.interpolation import interpolation
 from reclaim.metrics.margins import margins
 from reclaim.metrics.tradeoff import Steps, accuracies_at, steps_of

@@ -14,8 +14,8 @@ from reclaim.core.checks import check_finite
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.core.progress import track
-from reclaim.data import Data, Split
-from reclaim.loader import batches, placed
+from reclaim.data.loader import batches, placed
+from reclaim.data.records import Data, Split
 from reclaim.snapshot import Snapshot
 from reclaim.snapshot_files import SHARD_SIZE, load_snapshot, snapshot_file
 

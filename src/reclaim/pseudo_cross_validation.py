@@ -17,7 +17,7 @@ from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.core.progress import track
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.head_alone import head_alone
 from reclaim.metrics.tradeoff import Criterion, best, by_classes, curve
 from reclaim.predict import predict

@@ -15,7 +15,7 @@ from reclaim.classifier import Classifier
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
 from reclaim.mixing import Mix, Prefer, mixture

@@ -10,7 +10,7 @@ import pytest
 from reclaim.budget import Budget
 from reclaim.choosing_by_retraining import NAME
 from reclaim.cli import retraining
-from reclaim.data import load
+from reclaim.data.load import load
 from reclaim.models import load as load_model
 from reclaim.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.recipes.wise_ft import wise_ft

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from reclaim.budget import Budget
-from reclaim.data import Data, load
-from reclaim.data.digits import digits
+from reclaim.data.load import load
+from reclaim.data.records import Data
+from reclaim.data.sources.digits import digits
 from reclaim.io import save_snapshot
 from reclaim.models import save
 from reclaim.models.plain import plain

@@ -12,7 +12,7 @@ import torch
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
 from reclaim.core.registry import find, names
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.metrics.accuracy import accuracy
 from reclaim.predict import predict
 from reclaim.weights import copied

@@ -9,8 +9,8 @@ import torch
 
 from reclaim.checkpoint import Container, save_weights
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.image import Preprocess
 from reclaim.models import load, save
-from reclaim.preprocess import Preprocess
 from tests import toys
 
 

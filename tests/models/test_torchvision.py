@@ -13,8 +13,9 @@ from reclaim.checkpoint import Container, load_weights, save_weights
 from reclaim.classifier import find_head, fold
 from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
+from reclaim.data.classes.imagenet import imagenet_ids
 from reclaim.models import load
-from reclaim.models.torchvision import _preset, imagenet_ids
+from reclaim.models.torchvision import _preset
 
 if importlib.util.find_spec("torchvision") is None:
     pytest.skip("torchvision is not installed", allow_module_level=True)

@@ -18,7 +18,7 @@ from reclaim.core.progress import silence
 
 if TYPE_CHECKING:
     from reclaim.classifier import Classifier
-    from reclaim.data import Data
+    from reclaim.data.records import Data
 
 __all__ = ["Inputs", "Output", "open_data", "open_model"]
 
@@ -108,7 +108,7 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
 
     With --skip-bad, examples that cannot be read are left out, counted and listed on standard error.
     """
-    from reclaim.data import drop_unreadable, load
+    from reclaim.data.load import drop_unreadable, load
 
     data = load(source)
     known = next((model.seen for model in models if model.seen is not None), None)

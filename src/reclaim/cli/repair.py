@@ -14,7 +14,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 
 if TYPE_CHECKING:
-    from reclaim.data import Data
+    from reclaim.data.records import Data
     from reclaim.repair import Repair
 
 __all__ = ["command", "write"]

@@ -23,7 +23,7 @@ FAMILIES = {
     "selectors": "selectors",
     "diagnoses": "diagnoses",
     "models": "models",
-    "data": "data",
+    "data": "data/sources",
 }
 
 

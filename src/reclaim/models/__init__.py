@@ -16,7 +16,7 @@ from reclaim.core.checks import check_classes
 from reclaim.core.errors import BadInput, few
 from reclaim.core.files import read_json, write_json
 from reclaim.core.registry import find, names
-from reclaim.preprocess import Preprocess
+from reclaim.data.inputs.image import Preprocess
 from reclaim.weights import Weights
 
 __all__ = ["fitted", "head_size", "load", "save"]

@@ -14,8 +14,8 @@ from torch import nn
 from reclaim.checkpoint import load_weights
 from reclaim.classifier import Classifier, find_head, first_channels
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.image import Preprocess
 from reclaim.models import fitted, head_size
-from reclaim.preprocess import Preprocess
 
 __all__ = ["plain"]
 

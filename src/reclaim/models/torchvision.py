@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from reclaim.checkpoint import Container, load_weights
 from reclaim.classifier import Classifier, find_head
 from reclaim.core.errors import unknown
 from reclaim.core.extras import require
+from reclaim.data.classes.imagenet import imagenet_ids
+from reclaim.data.inputs.image import Preprocess
 from reclaim.models import fitted, head_size
-from reclaim.preprocess import Preprocess
 
 __all__ = ["torchvision"]
 
@@ -46,12 +46,6 @@ def torchvision(name: str, checkpoint: Path | None = None) -> Classifier:
     if model.num_outputs == 1000:
         model = replace(model, namings=(imagenet_ids(), _unique(default.meta["categories"])))
     return replace(fitted(model, weights, checkpoint or Path(default.url)), container=container)
-
-
-@cache
-def imagenet_ids() -> tuple[str, ...]:
-    """The WordNet ids of ImageNet-1k's classes, in the order every library uses."""
-    return tuple((Path(__file__).parent / "imagenet1k.txt").read_text(encoding="utf-8").split())
 
 
 def _preset(preset: Any) -> Preprocess:

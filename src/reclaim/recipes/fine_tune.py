@@ -6,7 +6,7 @@ from typing import Literal
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.fit import fit
 
 __all__ = ["fine_tune"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.fit import fit
 
 __all__ = ["frozen_backbone"]

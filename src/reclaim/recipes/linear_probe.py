@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier, ends_with_head
 from reclaim.core.errors import BadInput
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.predict import answers
 
 __all__ = ["linear_probe"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.recipes.fine_tune import fine_tune
 from reclaim.recipes.linear_probe import linear_probe
 

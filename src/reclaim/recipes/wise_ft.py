@@ -7,7 +7,7 @@ from typing import Literal
 from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.budget import Budget
 from reclaim.classifier import Classifier
-from reclaim.data import Data
+from reclaim.data.records import Data
 from reclaim.merges.interpolation import interpolation
 from reclaim.recipes.fine_tune import fine_tune
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from reclaim.core.errors import BadInput, BadKind
-from reclaim.data import load
+from reclaim.data.load import load
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
 LABELS = np.array([2, 0, 1, 1, 0, 2], dtype=np.int16)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reclaim.preprocess import Preprocess
+from reclaim.data.inputs.image import Preprocess
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 

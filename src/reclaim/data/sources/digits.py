@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from reclaim.data import Data, Split
+from reclaim.data.records import Data, Split
 
 __all__ = ["digits", "shifted"]
 

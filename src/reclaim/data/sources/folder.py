@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from reclaim.core.errors import BadInput, few
-from reclaim.data import Data, Split
-from reclaim.images import SUFFIXES, decode
+from reclaim.data.inputs.image import SUFFIXES, decode
+from reclaim.data.records import Data, Split
 
 __all__ = ["folder"]
 

@@ -15,8 +15,8 @@ from reclaim.core.checks import check_classes, check_labels
 from reclaim.core.errors import BadInput, few
 from reclaim.core.extras import require
 from reclaim.core.files import load_npz
-from reclaim.data import Data, Split
-from reclaim.images import decode
+from reclaim.data.inputs.image import decode
+from reclaim.data.records import Data, Split
 
 __all__ = ["table"]
 

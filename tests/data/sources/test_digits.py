@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.data.digits import digits, shifted
+from reclaim.data.sources.digits import digits, shifted
 
 
 def test_the_parts_share_no_image_and_make_up_the_whole() -> None:

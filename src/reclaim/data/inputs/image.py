@@ -1,16 +1,22 @@
-"""From an example as it is stored to what a network takes."""
+"""Images: decoding them, and from an image as it is stored to what a network takes."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-__all__ = ["Augment", "Preprocess"]
+from reclaim.core.errors import BadInput
+
+__all__ = ["SUFFIXES", "Augment", "Preprocess", "decode"]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 Augment = Literal["none", "flip", "crop-flip"]
 
@@ -84,3 +90,19 @@ def _random_crop(image: Image.Image, random: np.random.Generator) -> Image.Image
     width, height = (max(1, round(side * share)) for side in image.size)
     left, top = random.integers(image.width - width + 1), random.integers(image.height - height + 1)
     return image.crop((int(left), int(top), int(left) + width, int(top) + height))
+
+
+def decode(image: Path | bytes, name: str) -> Image.Image:
+    """The image, decoded to its last pixel.
+
+    Raises: BadInput, with the name, if it is broken or no image.
+    """
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            opened.load()
+            return opened.copy()
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(
+            f"{name} cannot be read as an image ({type(error).__name__}).\n"
+            "  Remove or replace it, or leave such examples out with --skip-bad, which lists them."
+        ) from error

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reclaim.core.errors import BadInput
-from reclaim.data import Split
-from reclaim.preprocess import Augment, Preprocess
+from reclaim.data.inputs.image import Augment, Preprocess
+from reclaim.data.records import Split
 
 __all__ = ["Examples", "batches", "collate", "placed"]
 

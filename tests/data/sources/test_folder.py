@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from reclaim.core.errors import BadInput
-from reclaim.data import drop_unreadable, load
+from reclaim.data.load import drop_unreadable, load
 
 
 def picture(path: Path, value: int = 0) -> None:
