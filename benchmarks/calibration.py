@@ -37,8 +37,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from reclaim.core.registry import find, names
-from reclaim.metrics.calibration_error import ece
-from reclaim.metrics.row_scores import top_label
+from reclaim.snapshots.metrics.calibration_error import ece
+from reclaim.snapshots.metrics.row_scores import top_label
 
 SIZES = {"small": (10_000, 100), "large": (50_000, 1_000)}
 FRESH = 20_000  # rows that judge, at most

@@ -10,11 +10,11 @@ import torch
 from scenarios.cache import PARTS, Record
 from torch import Tensor
 
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, steps_of
 from reclaim.mixing import WEIGHTS
 from reclaim.output_mixture import mixed
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Steps, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["AFTER", "KINDS", "Answers", "Case", "Mixture", "steps"]
 

@@ -19,7 +19,7 @@ import torch
 from reclaim.choosing import choose
 from reclaim.core.registry import find
 from reclaim.selectors import Evidence
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 ROWS, CLASSES = 50_000, 1_000
 SELECTORS = (

@@ -10,9 +10,9 @@ from scenarios.cache import Record
 from torch import Tensor
 
 from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
-from reclaim.metrics.margins import margins
 from reclaim.mixing import WEIGHTS
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["losses", "promise_table"]
 

@@ -18,10 +18,10 @@ from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import choose, divided
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
-from reclaim.metrics.tradeoff import by_classes, curve_of
 from reclaim.mixing import Prefer
 from reclaim.selectors import Evidence
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.tradeoff import by_classes, curve_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["OF_WEIGHTS", "WAYS", "Outcome", "judged", "table"]
 

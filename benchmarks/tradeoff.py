@@ -21,8 +21,8 @@ import torch
 from memory import extra_memory
 from torch import Tensor
 
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import area_of, best, curve_of, steps_of
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import area_of, best, curve_of, steps_of
 
 SIZES = [(n, c) for c in (65, 1000) for n in (1_000, 10_000, 50_000, 200_000)]
 BRUTE_FORCE_UP_TO = 1_000  # rows

@@ -9,9 +9,9 @@ from cases import Answers
 from torch import Tensor
 
 from reclaim.core.registry import find
-from reclaim.metrics.margins import margins
 from reclaim.mixing import WEIGHTS
 from reclaim.selectors import Evidence
+from reclaim.snapshots.metrics.margins import margins
 
 __all__ = ["RULES", "within_errors"]
 

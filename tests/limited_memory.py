@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from reclaim.core.registry import find
-from reclaim.io import load_snapshot, save_snapshot
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import save_snapshot
 
 ROWS, CLASSES = 250_000, 200
 WHOLE = ROWS * CLASSES * 4

@@ -9,7 +9,7 @@ import torch
 from reclaim.choosing import CERTIFIED_BY, choose
 from reclaim.class_balance import class_balance
 from reclaim.mixing import WEIGHTS
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 BEFORE = toys.snapshot(1200, sunk=0.0)

@@ -7,7 +7,7 @@ import torch
 
 from reclaim.class_balance import class_balance
 from reclaim.core.errors import BadInput
-from reclaim.metrics.accuracy import accuracy
+from reclaim.snapshots.metrics.accuracy import accuracy
 from tests import toys
 
 ROWS = toys.snapshot(600).seen_rows()

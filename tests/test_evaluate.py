@@ -7,10 +7,10 @@ import pytest
 
 from reclaim.core.errors import BadInput
 from reclaim.evaluate import evaluate
-from reclaim.metrics.accuracy import accuracy, wilson_interval
-from reclaim.metrics.confidence import confidence
-from reclaim.metrics.group_question import group_question
-from reclaim.metrics.tradeoff import area, best, curve
+from reclaim.snapshots.metrics.absent_probability import group_question
+from reclaim.snapshots.metrics.accuracy import accuracy, wilson_interval
+from reclaim.snapshots.metrics.confidence import confidence
+from reclaim.snapshots.metrics.tradeoff import area, best, curve
 from tests import toys
 
 

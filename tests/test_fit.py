@@ -11,9 +11,9 @@ import torch
 from reclaim.budget import Budget
 from reclaim.core.errors import BadInput
 from reclaim.fit import fit
-from reclaim.metrics.accuracy import accuracy
 from reclaim.predict import predict
 from reclaim.resume import resuming
+from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.weights import copied
 from tests import toys
 

@@ -11,18 +11,10 @@ from safetensors.torch import save_file
 
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
-from reclaim.io import (
-    calibrator_record,
-    load_calibrator,
-    load_mixture,
-    load_snapshot,
-    save_calibrator,
-    save_mixture,
-    save_snapshot,
-    snapshot_file,
-)
+from reclaim.io import calibrator_record, load_calibrator, load_mixture, save_calibrator, save_mixture
 from reclaim.output_mixture import OutputMixture
-from reclaim.snapshot_files import index_of, is_snapshot
+from reclaim.snapshots.reading import index_of, is_snapshot, load_snapshot
+from reclaim.snapshots.writing import save_snapshot, snapshot_file
 from tests import toys
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reclaim.metrics.tradeoff import accuracies_at
 from reclaim.mixing import most_promising
 from reclaim.selectors import Evidence
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.tradeoff import accuracies_at
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 BEFORE = toys.snapshot(600, sunk=0.0).seen_rows()

@@ -10,7 +10,7 @@ from torch import Tensor
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
 from reclaim.output_mixture import OutputMixture, aligned, mixed
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 BEFORE, AFTER = (toys.logits(n=9, c=5, seed=seed)[0] for seed in (0, 1))

@@ -10,8 +10,8 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.data.records import Split
-from reclaim.io import load_snapshot
 from reclaim.predict import predict
+from reclaim.snapshots.reading import load_snapshot
 from tests import toys
 
 MODEL, DATA = toys.classifier(), toys.data()

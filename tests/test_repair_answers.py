@@ -9,9 +9,10 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide_rows
-from reclaim.io import load_snapshot, save_snapshot
 from reclaim.output_mixture import mixed
 from reclaim.repair_answers import AnswersRepair, Pair, answers_story, repair_answers
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot
 from tests import toys
 
 SEEN = toys.snapshot(1).seen

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reclaim.classifier import Classifier, find_head
 from reclaim.data.records import Data, Split
 from reclaim.selectors import Evidence
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 SEEN = torch.tensor([True, False, True, True, False])

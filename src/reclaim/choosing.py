@@ -14,7 +14,7 @@ from reclaim.class_balance import class_balance
 from reclaim.mixing import WEIGHTS, Mix, Prefer, most_promising
 from reclaim.selectors import Evidence, thinned
 from reclaim.selectors.auto import without_budget
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["CERTIFIED_BY", "ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose", "divided"]
 

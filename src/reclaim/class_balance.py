@@ -9,7 +9,7 @@ from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence, thinned
 from reclaim.selectors.rate_matching import rate_matching
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["class_balance"]
 

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
-from reclaim.metrics.confidence import Confidence, confidence_by_group
-from reclaim.metrics.group_question import absent_log_odds, group_question_of
-from reclaim.metrics.margins import margins
-from reclaim.metrics.row_scores import row_scores
-from reclaim.metrics.tradeoff import Steps, area_of, best, curve_of, steps_of
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.absent_probability import absent_log_odds, group_question_of
+from reclaim.snapshots.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
+from reclaim.snapshots.metrics.confidence import Confidence, confidence_by_group
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.row_scores import row_scores
+from reclaim.snapshots.metrics.tradeoff import Steps, area_of, best, curve_of, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier, ends_with_head, fold
 from reclaim.data.records import Split
-from reclaim.metrics.margins import margins
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["fold_offset"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["check_enough", "divide", "divide_rows", "halves"]
 

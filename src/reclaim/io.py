@@ -18,7 +18,8 @@ from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_file, existing, read_json, write_json
 from reclaim.core.registry import find
 from reclaim.output_mixture import OutputMixture
-from reclaim.snapshot_files import load_snapshot, save_snapshot, snapshot_file
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot, snapshot_file
 
 __all__ = [
     "calibrator_record",

@@ -12,13 +12,13 @@ from reclaim.core.inference import Running
 from reclaim.core.registry import find
 from reclaim.data.records import Split
 from reclaim.merges.interpolation import interpolation
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.selectors import Evidence
 from reclaim.selectors.auto import auto, without_budget
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.selectors.retention_budget import rows_needed
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Steps, accuracies_at, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "mixture", "most_promising"]
 

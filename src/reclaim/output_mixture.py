@@ -9,7 +9,7 @@ import torch
 from reclaim.calibrators.logit_offset import LogitOffset
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.core.errors import BadInput
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["OutputMixture", "aligned", "mixed"]
 

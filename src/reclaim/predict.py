@@ -16,8 +16,9 @@ from reclaim.core.inference import Running
 from reclaim.core.progress import track
 from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
-from reclaim.snapshot import Snapshot
-from reclaim.snapshot_files import SHARD_SIZE, load_snapshot, snapshot_file
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
 
 __all__ = ["answers", "evaluation_batches", "find_device", "predict"]
 

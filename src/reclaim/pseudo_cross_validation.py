@@ -19,10 +19,10 @@ from reclaim.core.inference import Running
 from reclaim.core.progress import track
 from reclaim.data.records import Data
 from reclaim.head_alone import head_alone
-from reclaim.metrics.tradeoff import Criterion, best, by_classes, curve
 from reclaim.predict import predict
 from reclaim.selectors import Evidence, Selection
 from reclaim.selectors.gap_matching import gap_matching
+from reclaim.snapshots.metrics.tradeoff import Criterion, best, by_classes, curve
 
 __all__ = ["Retrain", "pseudo_cross_validation"]
 

@@ -21,7 +21,7 @@ from reclaim.holdout import divide, halves
 from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.predict import predict
 from reclaim.pseudo_cross_validation import Retrain
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from reclaim.story import told
 
 __all__ = ["Repair", "repair", "story"]

@@ -15,7 +15,7 @@ from reclaim.holdout import check_enough, divide_rows, halves
 from reclaim.mixing import Mix, Prefer
 from reclaim.output_mixture import OutputMixture, aligned, mixed
 from reclaim.selectors import thinned
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from reclaim.story import told
 
 __all__ = ["AnswersRepair", "Pair", "answers_story", "repair_answers"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.metrics.accuracy import wilson_interval
 from reclaim.mixing import Mix
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.accuracy import wilson_interval
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["told"]
 

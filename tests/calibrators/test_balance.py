@@ -9,7 +9,7 @@ from reclaim.calibrators._balance import balanced
 from reclaim.calibrators._rows import Rows, calibration_rows, spread
 from reclaim.core.affine import Affine
 from reclaim.core.registry import find
-from reclaim.metrics.accuracy import accuracy
+from reclaim.snapshots.metrics.accuracy import accuracy
 from tests import toys
 
 BETA = 0.5

@@ -7,9 +7,9 @@ from reclaim.calibrators.constrained import Constrained
 from reclaim.calibrators.temperature import Temperature
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
-from reclaim.metrics.accuracy import accuracy
 from reclaim.selectors import Evidence
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.accuracy import accuracy
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 

@@ -6,7 +6,7 @@ import torch
 from reclaim.calibrators._rows import Rows
 from reclaim.calibrators._slopes import slope
 from reclaim.calibrators.temperature import Temperature
-from reclaim.metrics.confidence import confidence
+from reclaim.snapshots.metrics.confidence import confidence
 from tests import toys
 from tests.calibrators.reference import nll, recorded, sampled
 

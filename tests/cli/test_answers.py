@@ -9,8 +9,10 @@ import torch
 
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide_rows
-from reclaim.io import load_mixture, load_snapshot, save_snapshot
+from reclaim.io import load_mixture
 from reclaim.output_mixture import mixed
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot
 from tests.cli.workshop import snapshot_npz
 
 VAL = ("--before", "before-val.safetensors", "--after", "after-val.safetensors")

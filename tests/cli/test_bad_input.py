@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from reclaim.checkpoint import Container, load_weights, save_weights
-from reclaim.io import load_snapshot
+from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, snapshot_npz
 
 REPAIR = ("repair", "--before", "before", "--after", "after", "--data", "target", "--out", "out")

@@ -10,9 +10,11 @@ from safetensors.torch import load_file
 
 from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
-from reclaim.io import load_calibrator, load_snapshot, save_snapshot
+from reclaim.io import load_calibrator
 from reclaim.networks import digits_cnn
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import save_snapshot
 from tests import toys
 from tests.cli.workshop import snapshot_npz
 

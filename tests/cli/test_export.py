@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from reclaim.core.extras import require
-from reclaim.io import load_calibrator, load_snapshot
+from reclaim.io import load_calibrator
+from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES
 
 runtime = require("onnxruntime", extra="onnx")

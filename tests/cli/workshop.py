@@ -11,12 +11,12 @@ from reclaim.budget import Budget
 from reclaim.data.load import load
 from reclaim.data.records import Data
 from reclaim.data.sources.digits import digits
-from reclaim.io import save_snapshot
 from reclaim.models import save
 from reclaim.models.plain import plain
 from reclaim.predict import predict
 from reclaim.recipes.fine_tune import fine_tune
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import save_snapshot
 
 FACTORY = "reclaim.networks:digits_cnn"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

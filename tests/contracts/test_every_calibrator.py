@@ -11,9 +11,9 @@ from reclaim.calibrators import Calibrator
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
 from reclaim.io import load_calibrator, save_calibrator
-from reclaim.metrics.accuracy import accuracy
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import as_module
+from reclaim.snapshots.metrics.accuracy import accuracy
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("calibrators"))

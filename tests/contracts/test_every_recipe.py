@@ -13,8 +13,8 @@ from reclaim.budget import Budget
 from reclaim.classifier import Classifier
 from reclaim.core.registry import find, names
 from reclaim.data.records import Data
-from reclaim.metrics.accuracy import accuracy
 from reclaim.predict import predict
+from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.weights import copied
 from tests import toys
 

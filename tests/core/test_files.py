@@ -10,7 +10,8 @@ import pytest
 
 from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_directory, atomic_file, read_json, write_json
-from reclaim.io import load_snapshot, save_snapshot
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot
 from tests import toys
 
 
@@ -63,7 +64,7 @@ from pathlib import Path
 from reclaim.core.files import *
 from reclaim.checkpoint import *
 from reclaim.io import *
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 rows = Snapshot(torch.zeros(4000, 50), torch.zeros(4000, dtype=torch.int64), torch.arange(50) < 25)
 """
 

@@ -6,7 +6,7 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence
 from reclaim.selectors.average_logit_gap import average_logit_gap
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from tests.selectors.shared import EVIDENCE, lowered, scaled
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.accuracy import accuracy
 from reclaim.selectors import Evidence
 from reclaim.selectors.labelled import labelled
+from reclaim.snapshots.metrics.accuracy import accuracy
 from tests import toys
 from tests.selectors.shared import EVIDENCE, lowered
 

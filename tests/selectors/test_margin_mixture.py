@@ -8,7 +8,7 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.selectors import Evidence
 from reclaim.selectors.margin_mixture import margin_mixture
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from tests.selectors.shared import EVIDENCE, lowered
 
 SEEN = torch.tensor([True, True, False])

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import margins
 from reclaim.selectors import Evidence
 from reclaim.selectors.own_class_left_out import own_class_left_out
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.snapshot import Snapshot
 from tests.selectors.shared import EVIDENCE, lowered
 
 

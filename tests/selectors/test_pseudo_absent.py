@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.tradeoff import accuracies_at
 from reclaim.selectors import Evidence
 from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.tradeoff import accuracies_at
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 from tests.selectors.shared import EVIDENCE, lowered
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import group_bests
 from reclaim.selectors.rate_matching import rate_matching
+from reclaim.snapshots.metrics.margins import group_bests
 from tests.selectors.shared import EVIDENCE, lowered, scaled
 
 COUNTS = pytest.mark.parametrize("count", ["hard", "soft"])

@@ -7,11 +7,11 @@ import torch
 from scipy.stats import binom
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.accuracy import accuracy
-from reclaim.metrics.margins import margins
 from reclaim.selectors import Evidence
 from reclaim.selectors.retention_budget import retention_budget
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.accuracy import accuracy
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from reclaim.calibrators._likelihood import mean_nll
 from reclaim.calibrators._rows import Rows, mapped
 from reclaim.core.affine import Affine
-from reclaim.metrics.margins import group_bests
+from reclaim.snapshots.metrics.margins import group_bests
 
 __all__ = ["Balanced", "balanced"]
 

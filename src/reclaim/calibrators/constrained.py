@@ -15,7 +15,7 @@ from reclaim.core.arrays import A, Array, as_tensor
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
 from reclaim.selectors import Evidence, Selection
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Constrained"]
 

@@ -14,7 +14,7 @@ from reclaim.core.arrays import A, Array, as_kind, as_tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.core.registry import find
 from reclaim.selectors import Evidence
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["LogitOffset"]
 

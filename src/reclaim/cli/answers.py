@@ -37,7 +37,7 @@ def snapshots_given(before: str, after: str, of_models: Mapping[str, bool], of_s
 
 def _meant_as_snapshot(spec: str) -> bool:
     """Whether it is one, or has the name of one: a model is never a file alone."""
-    from reclaim.snapshot_files import is_snapshot
+    from reclaim.snapshots.reading import is_snapshot
 
     return ("@" not in spec and Path(spec).suffix in (".safetensors", ".npz")) or is_snapshot(Path(spec))
 
@@ -56,8 +56,10 @@ def repair_snapshots(
     """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
     from reclaim.cli.repaired import print_report, write_report
     from reclaim.core.files import atomic_directory
-    from reclaim.io import load_snapshot, save_mixture, save_snapshot
+    from reclaim.io import save_mixture
     from reclaim.repair_answers import answers_story, repair_answers
+    from reclaim.snapshots.reading import load_snapshot
+    from reclaim.snapshots.writing import save_snapshot
 
     result = repair_answers(
         load_snapshot(Path(before)),
@@ -76,7 +78,7 @@ def repair_snapshots(
 
 def _pair(flag: str, files: str) -> "Pair":
     """The two snapshots BEFORE,AFTER."""
-    from reclaim.io import load_snapshot
+    from reclaim.snapshots.reading import load_snapshot
 
     names = files.split(",")
     if len(names) != 2:

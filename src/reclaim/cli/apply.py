@@ -35,8 +35,9 @@ def command(
     from rich.console import Console
 
     from reclaim.core.files import check_free, write_json
-    from reclaim.io import load_calibrator, load_mixture, load_snapshot, save_snapshot
-    from reclaim.snapshot_files import index_of
+    from reclaim.io import load_calibrator, load_mixture
+    from reclaim.snapshots.reading import index_of, load_snapshot
+    from reclaim.snapshots.writing import save_snapshot
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")

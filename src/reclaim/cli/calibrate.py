@@ -11,7 +11,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find, names
 
 if TYPE_CHECKING:
-    from reclaim.snapshot import Snapshot
+    from reclaim.snapshots.snapshot import Snapshot
 
 command = App(name="calibrate", help="Fit a calibrator on a snapshot.")
 
@@ -49,8 +49,9 @@ def logit_offset(
 
     from reclaim.calibrators.logit_offset import LogitOffset
     from reclaim.core.files import check_free, write_json
-    from reclaim.io import calibrator_record, load_snapshot, save_calibrator
+    from reclaim.io import calibrator_record, save_calibrator
     from reclaim.selectors import Evidence
+    from reclaim.snapshots.reading import load_snapshot
 
     given = given_numbers(select, numbers)
     if out is not None:
@@ -112,7 +113,8 @@ def _command(name: str) -> Any:
 
         from reclaim.calibrators.chain import Chain
         from reclaim.core.files import check_free, write_json
-        from reclaim.io import calibrator_record, load_calibrator, load_snapshot, save_calibrator
+        from reclaim.io import calibrator_record, load_calibrator, save_calibrator
+        from reclaim.snapshots.reading import load_snapshot
 
         if out is not None:
             check_free(out, force=force)
@@ -187,7 +189,7 @@ def _logarithm(rows: "Snapshot", floor: float) -> "Snapshot":
 
 def _doubts(rows: "Snapshot", held_out: "Snapshot | None") -> list[str]:
     """Why the rows may be training rows."""
-    from reclaim.metrics.accuracy import accuracy
+    from reclaim.snapshots.metrics.accuracy import accuracy
 
     doubts = []
     if rows.split == "train":

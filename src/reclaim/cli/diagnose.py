@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reclaim.cli.flags import Output, open_model
 
 if TYPE_CHECKING:
-    from reclaim.snapshot import Snapshot
+    from reclaim.snapshots.snapshot import Snapshot
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
 
 def with_model(path: Path, model: str | None) -> "Snapshot":
     """The snapshot, with the model's weights if the model is given."""
-    from reclaim.io import load_snapshot
+    from reclaim.snapshots.reading import load_snapshot
 
     snapshot = load_snapshot(path)
     return snapshot if model is None else replace(snapshot, weights=open_model(model).weights)

@@ -20,7 +20,8 @@ def command(
 
     from reclaim.cli.show import accuracy_table
     from reclaim.evaluate import evaluate
-    from reclaim.io import load_calibrator, load_snapshot
+    from reclaim.io import load_calibrator
+    from reclaim.snapshots.reading import load_snapshot
 
     rows = load_snapshot(snapshot)
     if calibrator is not None:

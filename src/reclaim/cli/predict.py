@@ -46,7 +46,7 @@ def command(
 
     from reclaim.core.files import check_free, write_json
     from reclaim.predict import predict
-    from reclaim.snapshot_files import index_of
+    from reclaim.snapshots.reading import index_of
 
     check_free(out, force=force)
     check_free(index_of(out), force=force)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Change", "Finding", "change", "diagnose"]
 

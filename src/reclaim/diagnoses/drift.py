@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from reclaim.diagnoses import Finding
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 from reclaim.weights import is_running_statistic
 
 __all__ = ["drift"]

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from reclaim.core.arrays import row_blocks
 from reclaim.diagnoses import Finding, change
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["features", "nearest_class_mean"]
 

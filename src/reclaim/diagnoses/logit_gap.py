@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from reclaim.diagnoses import Finding, change
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import best, curve_of, steps_of
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import best, curve_of, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["logit_gap"]
 

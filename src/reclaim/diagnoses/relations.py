@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from reclaim.diagnoses import Finding, change
-from reclaim.metrics.margins import margins
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["rank_correlation", "relations"]
 

@@ -8,7 +8,7 @@ from html import escape
 import torch
 from torch import Tensor
 
-from reclaim.metrics.tradeoff import Curve
+from reclaim.snapshots.metrics.tradeoff import Curve
 
 __all__ = ["Line", "line_chart", "tradeoff_chart"]
 

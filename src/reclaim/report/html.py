@@ -9,11 +9,11 @@ from jinja2 import Environment, PackageLoader
 
 from reclaim.diagnoses import Finding
 from reclaim.evaluate import Evaluation, evaluate
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Curve, curve_of, steps_of
 from reclaim.mixing import Mix
 from reclaim.report.charts import Line, line_chart, tradeoff_chart
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Curve, curve_of, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["render"]
 

@@ -14,7 +14,7 @@ import torch
 
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection", "thinned"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
-from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection, thinned
 from reclaim.selectors.average_logit_gap import mean_gap
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["gap_matching"]
 

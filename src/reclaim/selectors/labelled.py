@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Criterion, best, curve_of, steps_of
 from reclaim.selectors import Evidence, Selection
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Criterion, best, curve_of, steps_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["best_on", "labelled"]
 

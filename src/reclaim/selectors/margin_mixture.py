@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["margin_mixture"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from reclaim.core.arrays import sorted_values
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, best, curve_of
 from reclaim.selectors import Evidence, Selection
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Steps, best, curve_of
 
 __all__ = ["own_class_left_out"]
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from reclaim.core.arrays import row_blocks, sorted_values
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import margins
-from reclaim.metrics.tradeoff import Steps, by_classes, curve_of
 from reclaim.selectors import Evidence, Selection, thinned
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.tradeoff import Steps, by_classes, curve_of
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["estimated", "pseudo_absent"]
 

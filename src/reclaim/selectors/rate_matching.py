@@ -8,9 +8,9 @@ import torch
 
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import group_bests
 from reclaim.selectors import Evidence, Selection
-from reclaim.snapshot import Snapshot
+from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["rate_matching"]
 

@@ -9,8 +9,8 @@ from scipy.stats import beta
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
-from reclaim.metrics.margins import Margins, margins
 from reclaim.selectors import Evidence, Selection
+from reclaim.snapshots.metrics.margins import Margins, margins
 
 __all__ = ["retention_budget", "rows_needed"]
 

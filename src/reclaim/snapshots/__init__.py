@@ -1,0 +1,1 @@
+"""What a model answered: the seam between training and everything after it."""

@@ -1,0 +1,108 @@
+"""Every confidence metric by name, from logits: its value, how it was estimated, and an interval on request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from reclaim.core.arrays import Array
+from reclaim.core.errors import unknown
+from reclaim.snapshots.metrics.accuracy import checked
+from reclaim.snapshots.metrics.bootstrap import basic_interval
+from reclaim.snapshots.metrics.calibration_error import debiased_l1, debiased_l2, ece, ks, mce
+from reclaim.snapshots.metrics.classwise import classwise_binned, classwise_ece_of
+from reclaim.snapshots.metrics.row_scores import RowScores, row_scores
+from reclaim.snapshots.metrics.selective import aurc, excess_aurc
+from reclaim.snapshots.metrics.smooth_ece import smooth_ece
+
+__all__ = ["NAMES", "Estimate", "estimate", "estimates"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and where it comes from.
+
+    Attributes:
+        name: of the metric.
+        value: None where it cannot be measured.
+        estimator: what was computed, in words; numbers of different estimators must not be compared.
+        n: rows. Binned errors grow as rows get fewer; do not compare them at different n.
+        interval: of 95 %, basic bootstrap; None where none was asked for or some resample has no value.
+    """
+
+    name: str
+    value: float | None
+    estimator: str
+    n: int
+    interval: tuple[float, float] | None = None
+
+
+Statistic: TypeAlias = Callable[[RowScores], float | None]
+
+TOP = "top probability against right, "
+WIDTH, MASS = "15 equal-width bins (l, u]", "15 equal-mass bins cut between distinct values"
+OF_ROWS: dict[str, tuple[Statistic, str]] = {
+    "nll": (lambda s: float(s.nll.mean()), "mean negative log-probability of the label, nats"),
+    "brier": (lambda s: float(s.brier.mean()), "mean squared distance to the one-hot label, summed over classes"),
+    "ece": (lambda s: ece(s.top, s.right), f"{TOP}{WIDTH}, plug-in"),
+    "ece-equal-mass": (lambda s: ece(s.top, s.right, scheme="mass"), f"{TOP}{MASS}, plug-in"),
+    "ece-debiased-l1": (lambda s: debiased_l1(s.top, s.right), f"{TOP}{WIDTH}, less the folded-normal bias"),
+    "ece-debiased-l2": (lambda s: debiased_l2(s.top, s.right), f"{TOP}{MASS}, root of the unbiased square"),
+    "mce": (lambda s: mce(s.top, s.right), f"{TOP}{WIDTH}, largest gap of a bin with at least 10 rows"),
+    "smooth-ece": (lambda s: smooth_ece(s.top, s.right), f"{TOP}reflected Gaussian kernel as wide as the error"),
+    "ks": (lambda s: ks(s.top, s.right), f"{TOP}largest gap of the cumulative sums, no bins"),
+    "aurc": (lambda s: aurc(s.top, s.right), "mean selective risk by top probability, ties averaged"),
+    "excess-aurc": (lambda s: excess_aurc(s.top, s.right), "the same less that of the best ranking"),
+}
+CLASSWISE = f"every probability against 1[label = class], {WIDTH}, plug-in, mean over classes"
+NAMES = (*OF_ROWS, "ece-class-wise")
+
+
+def estimate(name: str, logits: Array, labels: Array, *, resamples: int = 0, seed: int = 0) -> Estimate:
+    """One metric of [N, C] logits and [N] labels, see `estimates`."""
+    return estimates(logits, labels, [name], resamples=resamples, seed=seed)[0]
+
+
+def estimates(
+    logits: Array, labels: Array, names: Sequence[str] = NAMES, *, resamples: int = 0, seed: int = 0
+) -> tuple[Estimate, ...]:
+    """Metrics of [N, C] logits and [N] labels, in the order of `names`.
+
+    Args:
+        resamples: of rows, for the interval; 0 for no interval, 100 for an idea of it. The class-wise error reads all
+            logits in each of them, the others only a few numbers per row.
+        seed: of the resampling, the same for every metric.
+    Raises: BadInput for an unknown name.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise unknown("confidence metric", name, NAMES)
+    z, y, _ = checked(logits, labels, torch.ones(logits.shape[1], dtype=torch.bool))
+    scores = row_scores(z, y) if any(name in OF_ROWS for name in names) else None
+
+    def on_rows(name: str) -> tuple[Callable[[Tensor], float | None], str]:
+        if name not in OF_ROWS or scores is None:
+            return lambda rows: classwise_ece_of(classwise_binned(z, y, rows=rows)), CLASSWISE
+        statistic, estimator = OF_ROWS[name]
+        return lambda rows: statistic(scores.rows(rows)), estimator
+
+    return tuple(_estimate(name, *on_rows(name), len(z), resamples, seed) for name in names)
+
+
+def _estimate(
+    name: str, statistic: Callable[[Tensor], float | None], estimator: str, n: int, resamples: int, seed: int
+) -> Estimate:
+    value = statistic(torch.arange(n)) if n else None
+    if value is None or not resamples:
+        return Estimate(name, value, estimator, n)
+
+    def number(rows: Tensor) -> float:
+        return torch.nan if (found := statistic(rows)) is None else found
+
+    low, high = basic_interval(number, n, resamples=resamples, seed=seed)
+    return Estimate(name, value, estimator, n, None if math.isnan(low + high) else (low, high))

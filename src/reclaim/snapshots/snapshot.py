@@ -1,0 +1,129 @@
+"""The seam between training and everything after it: what a model answered, once, on one split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from reclaim.core.arrays import as_tensor
+from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
+from reclaim.core.errors import BadInput
+from reclaim.snapshots.shards import Shards, through
+
+__all__ = ["Snapshot", "seen_mask"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a model answered on one split. Checked once, on construction; later code trusts it.
+
+    Attributes:
+        logits: [N, C], finite, any floating type.
+        labels: [N] int64 in 0 … C-1; None where the rows are unlabelled.
+        seen: [C] bool, True where the fine-tuning data had the class.
+        features: [N, D], the inputs of the head; None where they were not kept.
+        weights: the model's state dict, for diagnoses that look at weights; never written to the file.
+        classes: C names.
+        split: the name of the split the rows come from.
+        model, data: what was run on what, for the record.
+        finite: an argument only: whether the logits are known to be finite, so that they need not be read.
+    """
+
+    logits: Tensor
+    labels: Tensor | None
+    seen: Tensor
+    features: Tensor | None = None
+    weights: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = ()
+    split: str = ""
+    model: str = ""
+    data: str = ""
+    finite: InitVar[bool] = False
+
+    def __post_init__(self, finite: bool) -> None:
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way into a frozen record
+        put("logits", as_tensor(self.logits))
+        check_finite(self.logits[:0] if finite else self.logits)
+        rows, columns = self.logits.shape
+        put("seen", check_seen(as_tensor(self.seen), columns))
+        put("classes", check_classes(self.classes or [str(c) for c in range(columns)], columns))
+        if self.labels is not None:
+            put("labels", check_labels(as_tensor(self.labels), rows, columns))
+        if self.features is not None:
+            put("features", as_tensor(self.features))
+            if self.features.ndim != 2 or len(self.features) != rows:
+                raise BadInput(f"features must be [{rows}, D]; the shape given is {list(self.features.shape)}.")
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    @property
+    def origin(self) -> str:
+        """Data and split in one word, empty where either is unknown: two snapshots of the same rows share it."""
+        return f"{self.data}:{self.split}" if self.data and self.split else ""
+
+    def rows(self, which: Tensor | slice) -> Snapshot:
+        """The same snapshot with only the rows `which` ([N] bool, indices, or a slice, which makes views)."""
+        indices = torch.arange(len(self))[which] if isinstance(which, slice) else which
+        pick = lambda tensor: tensor.rows(indices) if isinstance(tensor, Shards) else tensor[which]  # noqa: E731
+        return replace(
+            self,
+            logits=pick(self.logits),
+            labels=None if self.labels is None else self.labels[which],
+            features=None if self.features is None else pick(self.features),
+            finite=True,
+        )
+
+    def through(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
+        """The same rows with changed logits: those that a calibrator makes of them, say."""
+        return replace(self, logits=through(self.logits, change))
+
+    def reordered(self, classes: Sequence[str]) -> Snapshot:
+        """The same rows with their columns in the order of `classes`.
+
+        Raises: BadInput if a class is in one of the two lists only.
+        """
+        if self.classes == tuple(classes):
+            return self
+        check_same_classes(self.classes, classes)
+        where = {name: column for column, name in enumerate(self.classes)}
+        order = torch.tensor([where[name] for name in classes], device=self.seen.device)
+        return replace(
+            self,
+            logits=through(self.logits, lambda z: z[:, order]),
+            labels=None if self.labels is None else order.argsort()[self.labels],
+            seen=self.seen[order],
+            classes=tuple(classes),
+            finite=True,
+        )
+
+    def seen_rows(self) -> Snapshot:
+        """Only the rows whose label is a seen class."""
+        if self.labels is None:
+            raise BadInput("these rows have no labels; held-out rows of seen classes must be labelled.")
+        mask = self.seen[self.labels]
+        return self if bool(mask.all()) else self.rows(mask)
+
+    def unlabelled(self) -> Snapshot:
+        """The same rows without their labels."""
+        return replace(self, labels=None, finite=True)
+
+
+def seen_mask(indices: object, num_classes: int) -> Tensor:
+    """[C] bool from class indices.
+
+    Raises: BadInput for an index outside 0 … C-1 or given twice (a mask of 0 and 1 must be bool).
+    """
+    indices = as_tensor(indices).to(torch.int64).reshape(-1)
+    if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < num_classes):
+        raise BadInput(f"seen classes must be indices from 0 to {num_classes - 1}; given: {indices.tolist()}.")
+    if len(indices.unique()) < len(indices):
+        raise BadInput(
+            f"seen classes are given twice: {indices.tolist()}. Give each index once; a mask of 0 and 1 must be bool."
+        )
+    mask = torch.zeros(num_classes, dtype=torch.bool)
+    mask[indices] = True
+    return mask
