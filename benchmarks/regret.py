@@ -12,14 +12,14 @@ import torch
 from cases import AFTER, KINDS, Answers, Case, Mixture, steps
 from weight_rules import RULES, within_errors
 
-from reclaim.calibrators import Calibrator
-from reclaim.calibrators.chain import Chain
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.protocol import Calibrator
 from reclaim.choosing import choose, divided
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
 from reclaim.mixing import Prefer
-from reclaim.selectors import Evidence
 from reclaim.snapshots.metrics.tradeoff import by_classes, curve_of
 from reclaim.snapshots.snapshot import Snapshot
 

@@ -8,9 +8,9 @@ import torch
 from cases import Answers
 from torch import Tensor
 
+from reclaim.calibration.evidence import Evidence
 from reclaim.core.registry import find
 from reclaim.mixing import WEIGHTS
-from reclaim.selectors import Evidence
 from reclaim.snapshots.metrics.margins import margins
 
 __all__ = ["RULES", "within_errors"]

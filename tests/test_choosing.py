@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from reclaim.calibration.class_shifts import class_balance
 from reclaim.choosing import CERTIFIED_BY, choose
-from reclaim.class_balance import class_balance
 from reclaim.mixing import WEIGHTS
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys

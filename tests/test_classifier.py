@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from reclaim.calibrators.chain import Chain
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier, ends_with_head, find_head, first_channels, fold
 from reclaim.core.errors import BadInput
 from reclaim.weights import copied

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
 from reclaim.output_mixture import OutputMixture, aligned, mixed
 from reclaim.snapshots.snapshot import Snapshot

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from reclaim.budget import Budget
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
@@ -17,8 +19,6 @@ from reclaim.predict import predict
 from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
 from reclaim.recipes.fine_tune import fine_tune
 from reclaim.recipes.frozen_backbone import frozen_backbone
-from reclaim.selectors import Evidence
-from reclaim.selectors.gap_matching import gap_matching
 from reclaim.weights import copied
 from tests import toys
 

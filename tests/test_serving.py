@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from reclaim.calibrators.chain import Chain
-from reclaim.calibrators.constrained import Constrained
-from reclaim.calibrators.dirichlet import Dirichlet
-from reclaim.calibrators.histogram import Histogram
-from reclaim.calibrators.isotonic import Isotonic
-from reclaim.calibrators.logit_offset import LogitOffset
-from reclaim.calibrators.matrix import Matrix
-from reclaim.calibrators.order_preserving import OrderPreserving
-from reclaim.calibrators.temperature import Temperature
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.calibrators.constrained import Constrained
+from reclaim.calibration.calibrators.dirichlet import Dirichlet
+from reclaim.calibration.calibrators.histogram import Histogram
+from reclaim.calibration.calibrators.isotonic import Isotonic
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.matrix import Matrix
+from reclaim.calibration.calibrators.order_preserving import OrderPreserving
+from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.core.errors import BadInput
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import Served, as_module

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reclaim.calibration.evidence import Evidence
 from reclaim.classifier import Classifier, find_head
 from reclaim.data.records import Data, Split
-from reclaim.selectors import Evidence
 from reclaim.snapshots.snapshot import Snapshot
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")

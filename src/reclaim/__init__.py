@@ -1,6 +1,6 @@
 """Fine-tune without losing what your model knew.
 
-Import from the file that holds the thing: ``from reclaim.calibrators.logit_offset import LogitOffset``.
+Import from the file that holds the thing: ``from reclaim.calibration.calibrators.logit_offset import LogitOffset``.
 This file imports nothing, so that start-up is instant.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import Choice
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput

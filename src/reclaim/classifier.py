@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from reclaim.calibrators import Calibrator
+from reclaim.calibration.protocol import Calibrator
 from reclaim.checkpoint import Container
 from reclaim.core.affine import Affine
 from reclaim.core.checks import check_classes, check_same_classes

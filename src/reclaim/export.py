@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 import reclaim
-from reclaim.calibrators import Calibrator
-from reclaim.calibrators.chain import Chain
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.files import calibrator_record
+from reclaim.calibration.protocol import Calibrator
 from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
-from reclaim.io import calibrator_record
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import Served, as_module
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.classifier import Classifier, ends_with_head, fold
 from reclaim.data.records import Split
 from reclaim.snapshots.metrics.margins import margins

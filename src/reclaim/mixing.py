@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from reclaim.batch_norm import measure_again, statistics_differ
+from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.selectors.auto import auto, without_budget
+from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
+from reclaim.calibration.selectors.retention_budget import rows_needed
 from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
 from reclaim.core.registry import find
 from reclaim.data.records import Split
 from reclaim.merges.interpolation import interpolation
-from reclaim.selectors import Evidence
-from reclaim.selectors.auto import auto, without_budget
-from reclaim.selectors.pseudo_absent import estimated, pseudo_absent
-from reclaim.selectors.retention_budget import rows_needed
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.snapshots.snapshot import Snapshot

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.snapshot import Snapshot

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any, Literal
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import choose, divided
 from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
 from reclaim.choosing_by_retraining import choose_by_retraining

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.evidence import thinned
 from reclaim.choosing import CERTIFIED_BY, choose, divided
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.holdout import check_enough, divide_rows, halves
 from reclaim.mixing import Mix, Prefer
 from reclaim.output_mixture import OutputMixture, aligned, mixed
-from reclaim.selectors import thinned
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.story import told
 

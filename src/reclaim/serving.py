@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from reclaim.calibrators import Calibrator
-from reclaim.calibrators._rows import mapped
-from reclaim.calibrators.chain import Chain
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.rows import mapped
 from reclaim.core.affine import Affine
 from reclaim.core.errors import BadInput
 

@@ -42,7 +42,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     Attributes:
         classes_: [C] labels.
         estimator_: the classifier, trained.
-        calibrator_: logits [N, C] -> logits [N, C]; `reclaim.io.save_calibrator` writes it to a file.
+        calibrator_: logits [N, C] -> logits [N, C]; `reclaim.calibration.files.save_calibrator` writes it to a file.
         n_features_in_, feature_names_in_: the classifier's, if it has them.
 
     Source: the interface of scikit-learn's CalibratedClassifierCV with ``ensemble=False``.

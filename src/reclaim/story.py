@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.mixing import Mix
 from reclaim.snapshots.metrics.accuracy import wilson_interval
 from reclaim.snapshots.snapshot import Snapshot

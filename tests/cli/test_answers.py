@@ -9,7 +9,7 @@ import torch
 
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide_rows
-from reclaim.io import load_mixture
+from reclaim.mixture_files import load_mixture
 from reclaim.output_mixture import mixed
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
-from reclaim.io import load_calibrator
 from reclaim.networks import digits_cnn
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.snapshot import Snapshot

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
-from reclaim.io import load_calibrator
 from reclaim.networks import digits_cnn
 from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, SEEN, snapshot_npz

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from reclaim.calibration.files import load_calibrator
 from reclaim.core.extras import require
-from reclaim.io import load_calibrator
 from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES
 

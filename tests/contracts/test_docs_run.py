@@ -65,7 +65,7 @@ def test_the_example_recipe_passes_its_own_tests() -> None:
 
 def test_the_example_calibrator_passes_its_own_tests() -> None:
     calibrator, tests = blocks(ROOT / "docs" / "adding-a-calibrator.md")
-    with module("reclaim.calibrators.brier_temperature", calibrator) as made:
+    with module("reclaim.calibration.calibrators.brier_temperature", calibrator) as made:
         assert run_tests(tests) == 1
         z, y, seen = toys.logits()
         assert torch.equal(made.BrierTemperature(2.0, (True,) * 7)(z), z / 2)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reclaim.calibrators import Calibrator
+from reclaim.calibration.files import load_calibrator, save_calibrator
+from reclaim.calibration.protocol import Calibrator
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.io import load_calibrator, save_calibrator
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import as_module
 from reclaim.snapshots.metrics.accuracy import accuracy
@@ -24,7 +24,7 @@ def make(name: str, seen: Tensor, order: Tensor | None = None) -> Calibrator:
     """One fitted to held-out rows of seen classes; with `order`, to the same rows with their classes in that order."""
     method = find("calibrators", name)
     if not hasattr(method, "fit"):
-        module = importlib.import_module(f"tests.calibrators.test_{name.replace('-', '_')}")
+        module = importlib.import_module(f"tests.calibration.calibrators.test_{name.replace('-', '_')}")
         made: Calibrator = module.make(seen)
         return made
     z, y, first = toys.logits(n=400, seed=9)

@@ -6,9 +6,9 @@ from math import isfinite
 import pytest
 import torch
 
+from reclaim.calibration.evidence import WHAT, Evidence, Selection
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.selectors import WHAT, Evidence, Selection
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("selectors"))

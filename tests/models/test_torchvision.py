@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reclaim.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.checkpoint import Container, load_weights, save_weights
 from reclaim.classifier import find_head, fold
 from reclaim.core.errors import BadInput

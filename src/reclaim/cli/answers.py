@@ -56,7 +56,7 @@ def repair_snapshots(
     """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
     from reclaim.cli.repaired import print_report, write_report
     from reclaim.core.files import atomic_directory
-    from reclaim.io import save_mixture
+    from reclaim.mixture_files import save_mixture
     from reclaim.repair_answers import answers_story, repair_answers
     from reclaim.snapshots.reading import load_snapshot
     from reclaim.snapshots.writing import save_snapshot

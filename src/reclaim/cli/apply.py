@@ -7,7 +7,7 @@ from reclaim.cli.flags import Inputs, Output, open_model
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from reclaim.calibrators import Calibrator
+    from reclaim.calibration.protocol import Calibrator
     from reclaim.classifier import Classifier
 
 
@@ -34,8 +34,9 @@ def command(
     """
     from rich.console import Console
 
+    from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import check_free, write_json
-    from reclaim.io import load_calibrator, load_mixture
+    from reclaim.mixture_files import load_mixture
     from reclaim.snapshots.reading import index_of, load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 

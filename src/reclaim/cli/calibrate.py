@@ -47,10 +47,10 @@ def logit_offset(
     """
     from rich.console import Console
 
-    from reclaim.calibrators.logit_offset import LogitOffset
+    from reclaim.calibration.calibrators.logit_offset import LogitOffset
+    from reclaim.calibration.evidence import Evidence
+    from reclaim.calibration.files import calibrator_record, save_calibrator
     from reclaim.core.files import check_free, write_json
-    from reclaim.io import calibrator_record, save_calibrator
-    from reclaim.selectors import Evidence
     from reclaim.snapshots.reading import load_snapshot
 
     given = given_numbers(select, numbers)
@@ -111,9 +111,9 @@ def _command(name: str) -> Any:
 
         from rich.console import Console
 
-        from reclaim.calibrators.chain import Chain
+        from reclaim.calibration.calibrators.chain import Chain
+        from reclaim.calibration.files import calibrator_record, load_calibrator, save_calibrator
         from reclaim.core.files import check_free, write_json
-        from reclaim.io import calibrator_record, load_calibrator, save_calibrator
         from reclaim.snapshots.reading import load_snapshot
 
         if out is not None:

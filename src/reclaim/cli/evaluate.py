@@ -18,9 +18,9 @@ def command(
     """
     from rich.console import Console
 
+    from reclaim.calibration.files import load_calibrator
     from reclaim.cli.show import accuracy_table
     from reclaim.evaluate import evaluate
-    from reclaim.io import load_calibrator
     from reclaim.snapshots.reading import load_snapshot
 
     rows = load_snapshot(snapshot)

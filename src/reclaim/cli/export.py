@@ -31,9 +31,9 @@ def command(
     """
     from rich.console import Console
 
+    from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import check_free, write_json
     from reclaim.export import export_onnx
-    from reclaim.io import load_calibrator
     from reclaim.onnx_graph import check_extra
 
     check_free(out, force=force)

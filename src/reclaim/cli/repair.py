@@ -123,8 +123,8 @@ command = with_numbers(repair, selector_numbers() | retraining_numbers())
 
 def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str, Any]:
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
+    from reclaim.calibration.files import save_calibrator
     from reclaim.cli.repaired import write_report
-    from reclaim.io import save_calibrator
     from reclaim.models import save
     from reclaim.repair import story
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
+from reclaim.calibration.files import calibrator_record
 from reclaim.cli.flags import Output
 from reclaim.cli.show import accuracy_table, mixing_table
 from reclaim.core.files import write_json
 from reclaim.diagnoses import diagnose
 from reclaim.evaluate import evaluate
-from reclaim.io import calibrator_record
 from reclaim.repair import Repair
 from reclaim.repair_answers import AnswersRepair
 from reclaim.report.html import render

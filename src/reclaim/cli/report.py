@@ -30,9 +30,9 @@ def command(
     """
     from rich.console import Console
 
+    from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import atomic_file, check_free, write_json
     from reclaim.diagnoses import diagnose
-    from reclaim.io import load_calibrator
     from reclaim.report.html import render
 
     check_free(out, force=force)

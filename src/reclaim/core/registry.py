@@ -19,8 +19,8 @@ __all__ = ["FAMILIES", "Method", "describe", "find", "names"]
 FAMILIES = {
     "recipes": "recipes",
     "merges": "merges",
-    "calibrators": "calibrators",
-    "selectors": "selectors",
+    "calibrators": "calibration/calibrators",
+    "selectors": "calibration/selectors",
     "diagnoses": "diagnoses",
     "models": "models",
     "data": "data/sources",

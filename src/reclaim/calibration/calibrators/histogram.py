@@ -1,0 +1,78 @@
+"""Bins of probability for every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from reclaim.calibration.fitting.knots import Knots, bin_means
+from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
+from reclaim.calibration.fitting.temperature import best_beta
+from reclaim.calibration.rows import calibration_rows
+from reclaim.core.arrays import A, Array
+
+__all__ = ["Histogram"]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Replace every class's probability by its frequency in a bin, one class against the rest.
+
+    Attributes:
+        temperature: the best one, T; probabilities are the softmax of logits divided by it.
+        edges, values: of all classes' bins, one class after the other: upper edges and frequencies.
+        sizes: bins of each seen class.
+        seen, classes: one bool and one name per class.
+        fitted_on: data and split of the rows; empty if unknown.
+        details: `nll_temperature` (of the best single one), `note`.
+
+    Source: Zadrozny & Elkan, "Obtaining calibrated probability estimates from decision trees and naive Bayesian
+        classifiers", ICML 2001.
+    Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. A trace
+        (0.01) of the cooled probability is kept, so that no row is all zero and the order inside a bin survives; a
+        class without a row keeps its probability. Half of the cuts between bins part the rows evenly, half the sum of
+        the probabilities: bins of equally many rows alone would throw all large ones together where classes are many.
+        Divided by the sum over seen classes; the margin between the groups is divided by the temperature, row by row.
+    """
+
+    temperature: float
+    edges: Tensor = field(compare=False)
+    values: Tensor = field(compare=False)
+    sizes: tuple[int, ...]
+    seen: tuple[bool, ...]
+    classes: tuple[str, ...] = ()
+    fitted_on: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    keeps_order: ClassVar[bool] = False
+
+    def __call__(self, logits: A) -> A:
+        """[N, C] -> [N, C]."""
+        z, seen, p = inside_probabilities(logits, self.seen, "histogram", self.temperature)
+        made = Knots(self.edges, self.values, self.sizes).steps(p)
+        return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p), scale=1 / self.temperature)
+
+    @classmethod
+    def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, bins: int = 15) -> Histogram:
+        """The frequencies of [N] labels in bins of the probabilities of [N, C] logits.
+
+        Args:
+            seen: [C] bool; all rows must be of these classes. None: every class was seen.
+            bins: per class; fewer where values are equal.
+
+        Raises: BadInput if the rows cannot be used, or are fewer than two per class on average.
+        """
+        rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
+        found = best_beta(rows)
+        z, y = rows.inside()
+        p, functions = cooled(z, 1 / found.beta), []
+        for k, count in enumerate(rows.counts().tolist()):
+            if not count or found.note:  # nan stands for the probability itself
+                functions.append((torch.tensor([torch.inf]), torch.tensor([torch.nan])))
+                continue
+            functions.append(bin_means(p[:, k], y == k, bins))
+        made = Knots.of(functions)
+        details = {"nll_temperature": found.nll, "note": found.note}
+        return cls(1 / found.beta, made.x, made.y, made.sizes, tuple(rows.seen.tolist()), details=details)

@@ -1,0 +1,93 @@
+"""A matrix and a bias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from reclaim.calibration.fitting.group_balance import balanced
+from reclaim.calibration.fitting.penalties import full, record
+from reclaim.calibration.fitting.temperature import best_beta
+from reclaim.calibration.rows import apply, calibration_rows, check_columns, spread
+from reclaim.core.affine import Affine
+from reclaim.core.arrays import A, Array, as_tensor
+
+__all__ = ["Matrix"]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Mix the logits of all classes by a matrix (matrix scaling).
+
+    Attributes:
+        weights: [K, K] over seen classes; row i makes the logit of class i.
+        biases: one number per seen class.
+        rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
+        seen, classes: one bool and one name per class.
+        fitted_on: data and split of the rows; empty if unknown.
+        details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start),
+            `share` (how much of the way from there was gone), `note`.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the penalties (ODIR): Kull et al.,
+        "Beyond temperature scaling", NeurIPS 2019.
+    Differs: the penalties act on the map after the best temperature, so that they have no units, and are by default
+        chosen by cross-validation inside the rows; the diagonal has a ridge towards that temperature, as wide as
+        theirs. L-BFGS runs in the eigenbasis of the Hessian's Kronecker factors; with many classes it stops after a few
+        steps (`converged` says so). Absent classes move together, by the line along which the largest seen logits
+        moved, and the map goes only as far as that leaves the balance between the groups (`share`).
+    """
+
+    weights: Tensor = field(compare=False)
+    biases: tuple[float, ...]
+    rest: tuple[float, float]
+    seen: tuple[bool, ...]
+    classes: tuple[str, ...] = ()
+    fitted_on: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+    keeps_order: ClassVar[bool] = False
+
+    def __call__(self, logits: A) -> A:
+        """[N, C] -> [N, C]."""
+        check_columns(as_tensor(logits), self.seen, "matrix")
+        return apply(self.affine(), logits)
+
+    def affine(self, classes: Sequence[str] = ()) -> Affine:
+        """The same as an affine map, over `classes`."""
+        inner = Affine(self.weights, torch.tensor(self.biases))
+        return spread(inner, self.seen, self.rest, self.classes, classes)
+
+    @classmethod
+    def fit(
+        cls,
+        logits: Array,
+        labels: Array,
+        seen: Array | None = None,
+        *,
+        off_diagonal: float | None = None,
+        intercept: float | None = None,
+    ) -> Matrix:
+        """The matrix and biases under which [N, C] logits make [N] labels most likely.
+
+        Args:
+            seen: [C] bool; all rows must be of these classes. None: every class was seen.
+            off_diagonal: strength of the penalty on the mean square of the entries off the diagonal. None: chosen by
+                cross-validation.
+            intercept: strength of the penalty on the mean square of the biases. None: chosen likewise.
+
+        Raises: BadInput if the rows cannot be used, or are fewer than the numbers to fit.
+        """
+        rows = calibration_rows(logits, labels, seen, parameters_per_class=2, safer="temperature or vector")
+        beta = best_beta(rows).beta
+        made, strengths = full(rows, beta, off_diagonal, intercept)
+        kept = balanced(rows, Affine((made.scale * beta).float(), made.shift.float()), beta)
+        return cls(
+            weights=kept.inner.scale,
+            biases=tuple(kept.inner.shift.tolist()),
+            rest=kept.rest,
+            seen=tuple(rows.seen.tolist()),
+            details=record(made, **strengths, temperature=1 / beta) | kept.record(rows),
+        )

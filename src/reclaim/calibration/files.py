@@ -1,0 +1,95 @@
+"""Calibrators in files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.protocol import Calibrator
+from reclaim.core.errors import BadInput
+from reclaim.core.files import atomic_file, existing, read_json, write_json
+from reclaim.core.registry import find
+
+__all__ = ["calibrator_of", "calibrator_record", "load_calibrator", "save_calibrator"]
+
+MIXTURE = "output-mixture"  # what a file says that mixes two models' answers, and is no calibrator
+
+
+def calibrator_record(calibrator: Calibrator) -> dict[str, Any]:
+    """A calibrator as JSON can hold it: its method's name and its fields. Of tensors it has the name and the shape."""
+    return _record(calibrator, {})
+
+
+def _record(calibrator: Calibrator, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """The record; tensors are put into `tensors`, by their names with `prefix`."""
+    if isinstance(calibrator, Chain):
+        steps = [_record(step, tensors, f"{prefix}{index}.") for index, step in enumerate(calibrator.steps)]
+        return {"method": "chain", "steps": steps}
+    record: dict[str, Any] = {"method": type(calibrator).__module__.rpartition(".")[2].replace("_", "-")}
+    for field in fields(calibrator):  # type: ignore[arg-type]
+        value = getattr(calibrator, field.name)
+        if isinstance(value, Tensor):
+            tensors[prefix + field.name] = value.contiguous()
+            value = {"tensor": prefix + field.name, "shape": list(value.shape)}
+        record[field.name] = value
+    return record
+
+
+def save_calibrator(path: Path, calibrator: Calibrator) -> dict[str, Any]:
+    """Write a calibrator as JSON, its tensors beside it as ``NAME.tensors.safetensors``. Returns what was written."""
+    tensors: dict[str, Tensor] = {}
+    record = _record(calibrator, tensors)
+    if tensors:
+        beside = path.with_suffix(".tensors.safetensors")
+        with atomic_file(beside) as temporary:
+            save_file(tensors, temporary)
+        record["tensors"] = {"file": beside.name, "sha256": _checksum(beside)}
+    write_json(path, record)
+    return record
+
+
+def load_calibrator(path: Path) -> Calibrator:
+    """Read a calibrator that `save_calibrator` wrote."""
+    record, tensors = read_json(path), {}
+    if isinstance(record, dict) and "tensors" in record:
+        about = record.pop("tensors")
+        beside = existing(path.parent / Path(str(about.get("file"))).name)
+        if _checksum(beside) != about.get("sha256"):
+            raise BadInput(f"{beside} is not the file that was written with {path}; fit the calibrator again.")
+        tensors = load_file(beside)
+    return calibrator_of(record, path, tensors)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def calibrator_of(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Calibrator:
+    """The calibrator that a record with its tensors describes; BadInput names the file."""
+    if not isinstance(record, dict) or "method" not in record:
+        raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate … --out FILE` writes one.")
+    if record["method"] == MIXTURE:
+        raise BadInput(
+            f"{path} mixes the answers of two models, and needs both: reclaim apply {path} AFTER --before BEFORE"
+        )
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    made = find("calibrators", str(values.pop("method")))
+    if made is Chain:
+        return Chain(tuple(calibrator_of(step, path, tensors) for step in values.get("steps", ())))
+    for key, value in values.items():
+        if isinstance(value, dict) and "tensor" in value:
+            if value["tensor"] not in tensors:
+                raise BadInput(f"{path} has lost its tensor {value['tensor']!r}; fit the calibrator again.")
+            values[key] = tensors[value["tensor"]]
+    try:
+        return made(**values)
+    except TypeError as error:
+        raise BadInput(f"{path} is not a complete {record['method']!r} calibrator: {error}.") from error

@@ -1,0 +1,1 @@
+"""Ways of choosing the offset, one file each: ``(evidence, *, own numbers) -> Selection``."""

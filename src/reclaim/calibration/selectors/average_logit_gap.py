@@ -1,0 +1,44 @@
+"""ALG: how much higher the wrong seen logits stand than the absent ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.core.errors import BadInput
+
+__all__ = ["average_logit_gap", "mean_gap"]
+
+
+def average_logit_gap(evidence: Evidence) -> Selection:
+    """Close the average gap between the logits of the other seen classes and those of the absent classes.
+
+    γ = mean over rows of [ mean of z_c over seen c ≠ y  -  mean of z_c over absent c ].
+
+    Needs: seen. Held-out rows are better than training rows, whose seen logits are inflated.
+    Raises: BadInput if only one class is seen.
+    Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024 (average logit gap).
+    Differs: reads rows of seen classes only, as the paper says; the released code averages over whatever rows it is
+        given, evaluation rows of absent classes with their labels included.
+    """
+    rows = evidence.need("seen", by="average-logit-gap")
+    assert rows.labels is not None
+    gap = mean_gap(rows.logits, rows.labels, rows.seen)
+    return Selection(
+        offset=gap,
+        reason=f"on {len(rows)} held-out rows the other seen logits stand {gap:.2f} above the absent ones on average",
+        evidence={"seen": len(rows)},
+    )
+
+
+def mean_gap(logits: Tensor, labels: Tensor, seen: Tensor, *, without_own: bool = True) -> float:
+    """Mean over rows [N] of (mean seen logit - mean absent logit), the label's own logit left out of the seen ones."""
+    if without_own and int(seen.sum()) < 2:
+        raise BadInput("the gap between wrong seen logits and absent ones needs two seen classes; only one is seen.")
+    weights = torch.stack([seen, ~seen], dim=1).to(logits)
+    sums = (logits @ weights).double()  # [N, 2], the only read of the logits
+    seen_sum, num_seen = sums[:, 0], int(seen.sum())
+    if without_own:
+        seen_sum, num_seen = seen_sum - logits.gather(1, labels[:, None]).squeeze(1).double(), num_seen - 1
+    return float((seen_sum / num_seen - sums[:, 1] / int((~seen).sum())).mean())

@@ -1,0 +1,89 @@
+"""Tell seen from absent rows by their margins alone: two populations, one of which is known."""
+
+from __future__ import annotations
+
+from math import pi
+
+import torch
+from torch import Tensor
+
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.core.errors import BadInput
+from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
+
+__all__ = ["margin_mixture"]
+
+
+def margin_mixture(evidence: Evidence, *, iterations: int = 500) -> Selection:
+    """Put the offset where a target row is as likely to be seen as absent, judged by its margin.
+
+    The margins of unlabelled target rows are a mixture (1 - q) F + q Normal(m, v). F is the density of held-out seen
+    rows (kernel estimate, held fixed); q, m and v are found by expectation maximisation.
+
+    Args:
+        iterations: the most steps of expectation maximisation.
+
+    Needs: seen, unlabelled.
+    Raises: BadInput if no population stands below that of the seen rows, by half its standard deviation at least.
+    Source: Reclaim; expectation maximisation is that of Dempster et al., 1977.
+    """
+    known, rows = evidence.need("seen", by="margin-mixture"), evidence.need("unlabelled", by="margin-mixture")
+    d, d_seen = _margins(rows), _margins(known)
+    seen_density, grid = _kernel_density(d_seen, d)
+    f = _interpolate(d, grid, seen_density)
+    spread = max(float(d.std()), 1e-6) if len(d) > 1 else 1.0
+    q, m, v = 0.5, float(d.quantile(0.25)), spread**2 / 4
+    for _ in range(iterations):
+        g = _normal(d, m, v)
+        duty = q * g / (q * g + (1 - q) * f + 1e-300)  # how absent each row is
+        weight = max(float(duty.sum()), 1e-12)
+        before, q, m = m, weight / len(d), float((duty * d).sum()) / weight
+        v = max(float((duty * (d - m).square()).sum()) / weight, 1e-4 * spread**2)
+        if abs(m - before) < 1e-9 * spread:
+            break
+    if q * len(d) < 1 or m >= float(d_seen.mean()) - 0.5 * float(d_seen.std()):
+        raise BadInput(
+            "the margins show no second population below that of the seen rows, so nothing says where it begins.\n"
+            "  Choose with retention-budget, which needs held-out seen rows only."
+        )
+    offset = _crossing(grid, q * _normal(grid, m, v), (1 - q) * seen_density, m)
+    return Selection(
+        offset=offset,
+        reason=f"{q:.0%} of {len(rows)} unlabelled rows have margins unlike those of seen rows (around {m:.1f})",
+        evidence={"seen": len(known), "unlabelled": len(rows)},
+        details={"absent_share": q, "absent_mean": m, "absent_variance": v},
+    )
+
+
+def _margins(rows: Snapshot) -> Tensor:
+    best_seen, best_absent = group_bests(rows.logits, rows.seen)
+    return (best_seen.double() - best_absent.double()).cpu()
+
+
+def _kernel_density(sample: Tensor, range_of: Tensor, points: int = 1024) -> tuple[Tensor, Tensor]:
+    """Gaussian kernel density of `sample` on a grid, with Silverman's bandwidth; the sample is binned first."""
+    spread = float(sample.std()) if len(sample) > 1 else 1.0
+    width = max(1.06 * spread * len(sample) ** -0.2, 1e-6)
+    low = min(float(sample.min()), float(range_of.min())) - 4 * width
+    high = max(float(sample.max()), float(range_of.max())) + 4 * width
+    grid = torch.linspace(low, high, points, dtype=torch.float64)
+    counts = torch.histc(sample, bins=points, min=low, max=high) / len(sample)
+    density = _normal(grid[:, None] - grid[None, :], 0.0, width**2) @ counts
+    return density, grid
+
+
+def _normal(x: Tensor, mean: float, variance: float) -> Tensor:
+    return (-(x - mean).square() / (2 * variance)).exp() / (2 * pi * variance) ** 0.5
+
+
+def _interpolate(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
+    position = ((x - grid[0]) / (grid[1] - grid[0])).clamp(0, len(grid) - 1.000001)
+    low = position.long()
+    return torch.lerp(values[low], values[low + 1], position - low)
+
+
+def _crossing(grid: Tensor, absent: Tensor, seen: Tensor, mean: float) -> float:
+    """The first point above the absent mean where seen rows become the likelier ones."""
+    later = ((seen >= absent) & (grid > mean)).nonzero()
+    return float(grid[later[0, 0]]) if len(later) else float(grid[-1])

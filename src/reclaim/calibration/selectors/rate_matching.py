@@ -1,0 +1,69 @@
+"""Make the share of rows answered with an absent class right, without labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.core.arrays import row_blocks
+from reclaim.core.errors import BadInput
+from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
+
+__all__ = ["rate_matching"]
+
+
+def rate_matching(
+    evidence: Evidence, *, rate: float | None = None, count: Literal["hard", "soft"] = "hard"
+) -> Selection:
+    """Answer as many target rows with an absent class as there should be.
+
+    Args:
+        rate: the share of target rows that belong to absent classes; default: the share of classes that are absent.
+        count: "hard" counts answers, so γ is a quantile of the margins; "soft" sums the probabilities of absent
+            classes, so γ is the root of a monotone equation.
+
+    Needs: unlabelled.
+    Source: Saerens et al., "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation
+        2002, with two groups instead of classes.
+    Differs: the share is given or assumed, not estimated, because the training share of absent classes is 0.
+    """
+    rows = evidence.need("unlabelled", by="rate-matching")
+    share = float((~rows.seen).double().mean()) if rate is None else rate
+    if not 0 < share < 1:
+        raise BadInput(f"the rate is the share of rows of absent classes, between 0 and 1; given: {rate}.")
+    offset = _hard(rows, share) if count == "hard" else _soft(rows, share)
+    assumed = "the share of classes that are absent" if rate is None else "as given"
+    return Selection(
+        offset=offset,
+        reason=f"it answers {share:.1%} of {len(rows)} unlabelled rows with an absent class ({assumed})",
+        evidence={"unlabelled": len(rows)},
+        details={"rate": share},
+    )
+
+
+def _hard(rows: Snapshot, share: float) -> float:
+    best_seen, best_absent = group_bests(rows.logits, rows.seen)
+    return float(_quantile((best_seen.double() - best_absent.double()).sort().values, share))
+
+
+def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Half-way between the last of the lowest `share` of sorted values and the next one."""
+    k = min(max(round(share * len(values)), 0), len(values))
+    low = values[k - 1] if k > 0 else values[0] - 2
+    high = values[k] if k < len(values) else values[-1] + 2
+    return (low + high) / 2
+
+
+def _soft(rows: Snapshot, share: float) -> float:
+    balance = torch.empty(len(rows), dtype=torch.float64)
+    for block in row_blocks(rows.logits):
+        z = rows.logits[block].to(torch.promote_types(rows.logits.dtype, torch.float32))
+        balance[block] = (z[:, ~rows.seen].logsumexp(dim=1) - z[:, rows.seen].logsumexp(dim=1)).double()
+    low, high = -float(balance.max()) - 50, -float(balance.min()) + 50
+    while high - low > 1e-10 * max(1.0, abs(low), abs(high)):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float((balance + middle).sigmoid().mean()) < share else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,106 @@
+"""Spend a budget of seen accuracy, certified, and no more."""
+
+from __future__ import annotations
+
+from math import ceil, log
+
+import torch
+from scipy.stats import beta
+from torch import Tensor
+
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.core.errors import BadInput
+from reclaim.snapshots.metrics.margins import Margins, margins
+
+__all__ = ["retention_budget", "rows_needed"]
+
+
+def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
+    """The largest offset that costs at most `budget` of seen accuracy, certified on held-out rows.
+
+    Raising the absent logits can only lose seen rows and only win absent ones, so the largest offset that keeps the
+    promise is the best one that does. The loss of a row is 1 if the reference answers it right and the repaired model
+    does not, -1 the other way round, 0 otherwise.
+
+    Args:
+        budget: the seen accuracy that may be lost, between 0 and 1.
+        confidence: without it the promise holds on average over held-out sets (conformal risk control); with it, say
+            0.95, it holds for at least that share of held-out sets (learn then test).
+
+    Needs: seen; at least 1/budget - 1 rows, or log(1 - confidence)/log(1 - budget) with a confidence.
+    Raises: BadInput for too few rows, saying how many are needed.
+    Source: Angelopoulos et al., "Conformal Risk Control", ICLR 2024; Angelopoulos et al., "Learn then Test", 2021.
+    Differs: the supremum is not attained, so the middle of the last step that keeps the promise is taken; if every
+        offset keeps it, one just beyond the largest margin. With a reference and a confidence, losses and gains are
+        bounded apart (Clopper-Pearson, half of the risk each), because their difference is not binomial.
+    """
+    rows, reference = evidence.need("seen", by="retention-budget"), evidence.reference
+    if len(rows) < (needed := rows_needed(evidence, budget, confidence)):
+        raise BadInput(
+            f"{len(rows)} held-out rows of seen classes cannot certify a budget of {budget:g}; {needed} are needed.\n"
+            "  Give more rows, or a larger budget, or choose with own-class-left-out or gap-matching, which promise "
+            "nothing."
+        )
+    risk = _risk(evidence, confidence)
+    assert rows.labels is not None
+    m = margins(rows.logits, rows.labels, rows.seen)
+    was_right = m.right
+    if reference is not None:
+        assert reference.labels is not None
+        was_right = margins(reference.logits, reference.labels, reference.seen).right
+
+    edges, lost, gained = _steps(m, was_right)
+    n = len(rows)
+    if risk is None:
+        bound = (lost - gained + 1) / (n + 1)
+    else:
+        most_lost = torch.from_numpy(beta.ppf(1 - risk, lost.numpy() + 1, (n - lost).numpy())).nan_to_num(1.0)
+        least_gained = torch.from_numpy(beta.ppf(risk, gained.numpy(), (n - gained).numpy() + 1)).nan_to_num(0.0)
+        bound = most_lost - least_gained
+    kept = int((bound <= budget + 1e-12).long().cumprod(dim=0).sum())  # steps until the first broken promise
+    spent = {"budget": budget, "confidence": confidence}
+    if kept == 0:
+        return Selection(
+            offset=0.0,
+            reason=f"even without an offset the {n} held-out rows do not certify a loss of at most {budget:g}",
+            evidence={"seen": n},
+            details=spent,
+        )
+    offset = float((edges[kept - 1] + edges[kept]) / 2) if kept < len(edges) else float(edges[-1]) + 1
+    how = "in expectation" if confidence is None else f"with probability {confidence:g}"
+    loss = float(lost[kept - 1] - gained[kept - 1]) / n
+    return Selection(
+        offset=offset,
+        reason=f"it is the largest offset that spends a budget of {budget:g}: {loss:.3f} of {n} held-out rows are lost",
+        evidence={"seen": n},
+        guarantee=f"seen accuracy falls by at most {budget:g} {how}, n = {n}",
+        details={**spent, "held_out_loss": loss},
+    )
+
+
+def _steps(m: Margins, was_right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges of the steps of the loss for offsets from 0 up [K], and rows lost and gained on [edge, next edge) [K]."""
+    margin = m.margin.where(m.hit, -torch.inf).cpu()  # a row is right while the offset is below this
+    was_right = was_right.cpu()
+    edges = torch.cat([torch.zeros(1, dtype=torch.float64), torch.unique(margin[margin > 0])])
+    lost = torch.searchsorted(margin[was_right].sort().values, edges, right=True)
+    can_gain = margin[~was_right].sort().values
+    return edges, lost, len(can_gain) - torch.searchsorted(can_gain, edges, right=True)
+
+
+def rows_needed(evidence: Evidence, budget: float, confidence: float | None = None) -> int:
+    """How many held-out rows the certificate needs at least.
+
+    Raises: BadInput for a budget or a confidence outside (0, 1).
+    """
+    if not 0 < budget < 1:
+        raise BadInput(f"the budget is a fraction of seen accuracy between 0 and 1; given: {budget}.")
+    if confidence is not None and not 0 < confidence < 1:
+        raise BadInput(f"the confidence is a probability between 0 and 1; given: {confidence}.")
+    risk = _risk(evidence, confidence)
+    return ceil((1 / budget - 1 if risk is None else log(risk) / log(1 - budget)) - 1e-9)
+
+
+def _risk(evidence: Evidence, confidence: float | None) -> float | None:
+    """The risk of each of the bounds: two with a reference, on losses and on gains, one without."""
+    return None if confidence is None else (1 - confidence) / (1 if evidence.reference is None else 2)

@@ -1,0 +1,31 @@
+"""The best offset on the data the model was pretrained on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.calibration.selectors.labelled import best_on
+
+__all__ = ["source_data"]
+
+
+def source_data(evidence: Evidence, *, criterion: Literal["overall", "balanced", "harmonic"] = "balanced") -> Selection:
+    """The offset with the best accuracy on labelled rows of all classes from the pretraining domain.
+
+    It trusts that seen and absent logits drift apart in the pretraining domain as much as in the target domain.
+
+    Args:
+        criterion: accuracy over all rows, the mean of seen and absent accuracy, or their harmonic mean.
+
+    Needs: source.
+    Source: Reclaim.
+    """
+    rows = evidence.need("source", by="source-data")
+    offset, value = best_on(rows, criterion)
+    return Selection(
+        offset=offset,
+        reason=f"it gives the best {criterion} accuracy, {value:.3f}, on {len(rows)} rows of the pretraining domain",
+        evidence={"source": len(rows)},
+        details={"criterion": criterion},
+    )

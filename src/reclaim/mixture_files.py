@@ -1,0 +1,29 @@
+"""Mixtures of two models' answers in files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.files import MIXTURE, calibrator_of, calibrator_record
+from reclaim.core.errors import BadInput
+from reclaim.core.files import read_json, write_json
+from reclaim.output_mixture import OutputMixture
+
+__all__ = ["load_mixture", "save_mixture"]
+
+
+def save_mixture(path: Path, mixture: OutputMixture) -> None:
+    """Write a mixture of two models' answers: the record of its offset, and the weight."""
+    write_json(path, calibrator_record(mixture.offset) | {"method": MIXTURE, "weight": mixture.weight})
+
+
+def load_mixture(path: Path) -> OutputMixture:
+    """Read a mixture that `save_mixture` wrote."""
+    record = read_json(path)
+    weight = record.pop("weight", None) if isinstance(record, dict) else None
+    if not isinstance(weight, int | float) or record.get("method") != MIXTURE:
+        raise BadInput(f"{path} mixes no answers; `reclaim repair` of two snapshots writes a mixture.json that does.")
+    offset = calibrator_of(record | {"method": "logit-offset"}, path, {})
+    assert isinstance(offset, LogitOffset)
+    return OutputMixture(weight, offset)

@@ -1,0 +1,40 @@
+"""Dirichlet calibration: matrix scaling of log-probabilities, without a special class."""
+
+import pytest
+import torch
+
+from reclaim.calibration.calibrators.dirichlet import Dirichlet
+from reclaim.calibration.calibrators.matrix import Matrix
+from tests import toys
+from tests.calibration.reference import sampled
+
+
+def test_it_is_the_matrix_of_log_probabilities() -> None:
+    z, y = sampled(n=1000)
+    log_p = z.log_softmax(dim=1)
+    one = Dirichlet.fit(z, y, off_diagonal=0.1, intercept=0.1)(z).softmax(dim=1)
+    other = Matrix.fit(log_p, y, off_diagonal=0.1, intercept=0.1)(log_p).softmax(dim=1)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+
+
+def test_a_constant_added_to_a_row_changes_nothing() -> None:
+    z, y = sampled(n=1000)
+    shift = torch.linspace(-5, 5, 1000)[:, None]
+    one, other = (Dirichlet.fit(x, y, off_diagonal=0.1, intercept=0.1)(x) for x in (z, z + shift))
+    torch.testing.assert_close(one.softmax(dim=1), other.softmax(dim=1), rtol=0, atol=1e-4)
+
+
+def test_endless_penalties_leave_a_diagonal_map_of_all_classes() -> None:
+    z, y = sampled(n=1000)
+    stiff = Dirichlet.fit(z, y, off_diagonal=1e9, intercept=1e9)
+    assert float((stiff.weights - torch.diag(stiff.weights.diagonal())).abs().max()) < 1e-4
+    assert float(stiff.weights.diagonal().min()) > 0.5
+
+
+def test_the_margin_between_the_groups_is_scaled_and_nothing_else() -> None:
+    z, y, seen = toys.logits(n=600)
+    rows = seen[y]
+    fitted = Dirichlet.fit(z[rows], y[rows], seen)
+    gap = lambda logits: logits[:, seen].amax(1) - logits[:, ~seen].amax(1)  # noqa: E731
+    torch.testing.assert_close(gap(fitted(z)), fitted.scale * gap(z), rtol=1e-4, atol=1e-4)
+    assert fitted.scale == pytest.approx(1 / fitted.details["temperature"])

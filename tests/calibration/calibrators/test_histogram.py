@@ -1,0 +1,61 @@
+"""Histogram binning, by hand."""
+
+import pytest
+import torch
+
+from reclaim.calibration.calibrators.histogram import Histogram
+from reclaim.calibration.fitting.knots import bin_edges
+from reclaim.calibration.fitting.probabilities import TRACE, cooled
+from tests.calibration.reference import sampled
+
+
+def test_two_bins_of_two_classes_by_hand() -> None:
+    p = torch.tensor([0.1, 0.2, 0.3, 0.6, 0.7, 0.8], dtype=torch.float64)
+    y = torch.tensor([0, 1, 0, 1, 1, 1])
+    z = torch.stack([1 - p, p], dim=1).log()
+    fitted = Histogram.fit(z, y, bins=2)
+    q = cooled(z, fitted.temperature)[:, 1]
+    edges, values = fitted.edges.split(fitted.sizes)[1], fitted.values.split(fitted.sizes)[1]
+    assert edges.tolist() == pytest.approx([float(q[2] + q[3]) / 2, float("inf")])
+    assert values.tolist() == pytest.approx([1 / 3, 1.0])
+    made = fitted(z).softmax(dim=1)[0, 1]
+    high, low = (1 - TRACE) / 3 + TRACE * float(q[0]), (1 - TRACE) * 2 / 3 + TRACE * float(1 - q[0])
+    assert float(made) == pytest.approx(high / (high + low))
+
+
+def test_equal_values_share_a_bin() -> None:
+    values = torch.tensor([1.0, 1.0, 1.0, 1.0, 2.0, 3.0])
+    assert bin_edges(values, 2).tolist() == [1.5, float("inf")]
+    values = torch.tensor([1.0, 1.0, 2.0, 2.0, 2.0, 3.0])
+    assert bin_edges(values, 2).tolist() == [2.5, float("inf")]
+
+
+def test_cuts_part_the_rows_and_the_sum_evenly() -> None:
+    p = torch.cat([torch.full((90,), 0.01) + torch.arange(90) * 1e-6, torch.linspace(0.1, 1, 10)]).double()
+    edges = bin_edges(p, 7)
+    sizes = torch.bincount(torch.bucketize(p, edges))
+    assert len(edges) == 7 and sizes.tolist()[:3] == [25, 25, 25]  # four parts of the rows
+    sums = p.cumsum(0)[torch.searchsorted(p, edges[3:-1], right=True) - 1]  # four parts of the sum
+    assert sums.tolist() == pytest.approx([float(p.sum()) * q for q in (0.25, 0.5, 0.75)], abs=1.0)
+
+
+def test_probabilities_that_are_mostly_zero_keep_their_bins() -> None:
+    p = torch.tensor([0.0] * 80 + [0.4] * 10 + [1.0] * 10, dtype=torch.float64)
+    assert bin_edges(p, 15).tolist() == pytest.approx([0.2, 0.7, float("inf")])
+
+
+def test_with_many_classes_the_right_answers_stay_apart_from_the_rest() -> None:
+    random = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(20_000, 50, generator=random)
+    y = torch.distributions.Categorical(logits=z).sample()
+    fitted = Histogram.fit(z[:10_000], y[:10_000])
+    right = lambda t: float((t[10_000:].argmax(dim=1) == y[10_000:]).double().mean())  # noqa: E731
+    assert right(fitted(z)) > right(z) - 0.02
+
+
+def test_a_class_without_rows_keeps_its_probability() -> None:
+    z, y = sampled()
+    z, y = z[y < 4], y[y < 4]
+    fitted = Histogram.fit(z, y, torch.ones(5, dtype=torch.bool))
+    assert fitted.sizes[4] == 1 and bool(fitted.values[-1].isnan())
+    assert bool(fitted(z).isfinite().all())

@@ -1,0 +1,113 @@
+"""A temperature for every row: read from the row, above zero, never worse than one for all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from reclaim.calibration.calibrators.parametrised_temperature import ParametrisedTemperature
+from reclaim.calibration.calibrators.temperature import Temperature
+from reclaim.calibration.files import load_calibrator, save_calibrator
+from tests import toys
+
+
+def make(seen: Tensor) -> ParametrisedTemperature:
+    """Fitted to rows of seen classes, whose columns stand where `seen` says."""
+    z, y, first = toys.logits()
+    keep = first[y]
+    order = torch.empty(len(seen), dtype=torch.long)
+    order[seen], order[~seen] = first.nonzero().squeeze(1), (~first).nonzero().squeeze(1)
+    return ParametrisedTemperature.fit(z[keep][:, order], order.argsort()[y[keep]], seen)
+
+
+def draw(n: int, seed: int, classes: int = 6) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, labels and the temperatures [N, 1] that made them: 4 where two classes are close, else 1."""
+    random = torch.Generator().manual_seed(seed)
+    z = 3 * torch.randn(n, classes, generator=random, dtype=torch.float64)
+    top = z.topk(2, dim=1).values
+    temperatures = torch.where(top[:, :1] - top[:, 1:] < 1.5, 4.0, 1.0).double()
+    y = (z / temperatures).softmax(dim=1).multinomial(1, generator=random).squeeze(1)
+    return z, y, temperatures
+
+
+@pytest.mark.parametrize("loss", ["nll", "brier"])
+def test_it_finds_the_rows_that_need_a_higher_temperature(loss: str) -> None:
+    made = ParametrisedTemperature.fit(*draw(4000, 0)[:2], loss=loss)
+    z, y, temperatures = draw(4000, 1)
+    best, single = cross_entropy(z / temperatures, y), cross_entropy(Temperature.fit(*draw(4000, 0)[:2])(z), y)
+    assert cross_entropy(made(z), y) < best + 0.2 * (single - best) and single - best > 0.03
+    found = made.temperatures(z)
+    assert bool((found > 0).all()) and found[temperatures == 4].median() > 2 * found[temperatures == 1].median()
+
+
+def test_a_net_that_says_nothing_is_the_single_temperature() -> None:
+    z, _, seen = toys.logits()
+    made = make(seen)
+    silent = replace(made, second=torch.zeros_like(made.second))
+    torch.testing.assert_close(silent(z), z / made.temperature)
+
+
+def test_every_row_is_divided_by_one_number_of_all_its_classes() -> None:
+    z, _, seen = toys.logits()
+    ratio = z / make(seen)(z)
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
+    torch.testing.assert_close(ratio[:, :1].double(), make(seen).temperatures(z[:, seen]))
+
+
+def test_a_constant_added_to_a_row_and_an_order_of_classes_change_no_temperature() -> None:
+    made = ParametrisedTemperature.fit(*draw(500, 2)[:2])
+    z = draw(50, 3)[0]
+    torch.testing.assert_close(made.temperatures(z + 5), made.temperatures(z))
+    torch.testing.assert_close(made.temperatures(z[:, [4, 2, 0, 1, 5, 3]]), made.temperatures(z))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_order_stays_and_equal_logits_stay_equal(dtype: torch.dtype) -> None:
+    z = draw(300, 4)[0].to(dtype)
+    z[::2] = z[::2].round()
+    made = ParametrisedTemperature.fit(*draw(500, 2)[:2])(z)
+    order = z.argsort(dim=1, stable=True)
+    before, after = z.gather(1, order).diff(dim=1), made.gather(1, order).diff(dim=1)
+    assert bool((after >= 0).all()) and bool((after[before == 0] == 0).all()) and bool(made.isfinite().all())
+    if dtype == torch.float64:
+        assert torch.equal(order, made.argsort(dim=1, stable=True))
+
+
+def test_it_is_never_less_likely_than_the_single_temperature() -> None:
+    for size in (3, 20, 200):
+        z, y, _ = draw(size, size)
+        made = ParametrisedTemperature.fit(z, y, torch.ones(6, dtype=torch.bool))
+        assert made.details["nll"] <= made.details["nll_temperature"] <= made.details["nll_before"] + 1e-12
+        assert made.details["nll"] == pytest.approx(float(cross_entropy(made(z), y)))
+
+
+def test_the_seed_alone_decides() -> None:
+    z, y, _ = draw(400, 5)
+    torch.manual_seed(1)
+    state, first = torch.get_rng_state(), ParametrisedTemperature.fit(z, y)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert torch.equal(ParametrisedTemperature.fit(z, y)(z), first(z))
+
+
+def test_its_arrays_are_saved(tmp_path: Path) -> None:
+    made = make(toys.logits()[2])
+    save_calibrator(tmp_path / "made.json", made)
+    loaded = load_calibrator(tmp_path / "made.json")
+    assert isinstance(loaded, ParametrisedTemperature) and loaded == made
+    assert all(torch.equal(getattr(loaded, name), getattr(made, name)) for name in ("inputs", "first", "second"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("model", ["wrn16_4_c10", "wrn16_4_c100"])
+def test_real_rows_are_no_less_likely_than_under_a_temperature(model: str, real_data: Path) -> None:
+    with np.load(real_data / "logits" / "cifar_softmax_netcal.npz") as file:
+        p, labels = file[f"{model}_probs"], file[f"{model}_labels"].ravel()
+    z, y = torch.from_numpy(p).clamp_min(np.finfo(np.float32).tiny).log(), torch.from_numpy(labels).long()
+    fits = [method.fit(z[:5000], y[:5000]) for method in (ParametrisedTemperature, Temperature)]
+    own, single = (float(cross_entropy(fit(z[5000:10000]).double(), y[5000:10000])) for fit in fits)
+    assert own <= single + 0.005

@@ -1,0 +1,63 @@
+"""Pseudo-absent rows: twins that go the way of the absent classes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
+from reclaim.core.errors import BadInput
+from reclaim.snapshots.metrics.tradeoff import accuracies_at
+from reclaim.snapshots.snapshot import Snapshot
+from tests import toys
+from tests.calibration.shared import EVIDENCE, lowered
+
+GIVEN = Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before)
+
+
+def test_the_pretrained_model_itself_gets_no_offset() -> None:
+    assert pseudo_absent(Evidence(seen=EVIDENCE.before, before=EVIDENCE.before)).offset == 0
+
+
+def test_an_unchanged_model_is_estimated_as_right_on_absent_rows_as_on_seen_ones() -> None:
+    before = GIVEN.before
+    _, absent = accuracies_at(estimated(before, before), 0.0)
+    assert absent == pytest.approx(float((before.logits.argmax(dim=1) == before.labels).double().mean()))
+
+
+def test_lowering_absent_logits_raises_it_by_as_much() -> None:
+    assert pseudo_absent(lowered(EVIDENCE, 1.7)).offset == pytest.approx(pseudo_absent(GIVEN).offset + 1.7, abs=1e-5)
+
+
+def test_a_twin_by_hand() -> None:
+    """One absent class: the twin's logit is the pretrained one and the change of that class, without spread."""
+    seen = torch.tensor([True, True, False])
+    before = Snapshot(torch.tensor([[5.0, 1.0, 2.0]]), torch.tensor([0]), seen)
+    after = replace(before, logits=torch.tensor([[9.0, 4.0, -1.0]]))
+    assert estimated(before, after).won.tolist() == pytest.approx([4.0 - (5.0 - 3.0)] * 4)
+    worse = replace(
+        before, logits=torch.tensor([[1.0, 1.0, 2.0]])
+    )  # where the pretrained model is wrong no offset helps
+    assert len(estimated(worse, after).won) == 0
+
+
+def test_scrambled_absent_columns_lower_the_estimate() -> None:
+    before, after = GIVEN.before, GIVEN.seen
+    noise = 5 * torch.randn(after.logits.shape, generator=torch.Generator().manual_seed(0)) * ~after.seen
+    torn = replace(after, logits=after.logits + noise)
+    share = lambda rows: len(estimated(before, rows).won) / estimated(before, rows).num_absent  # noqa: E731
+    assert share(torn) < share(after) - 0.1
+
+
+def test_many_rows_are_thinned_and_say_the_same() -> None:
+    before, after = toys.snapshot(60_000, sunk=0.0).seen_rows(), toys.snapshot(60_000, sunk=2.0).seen_rows()
+    few = Evidence(seen=after.rows(torch.arange(4000)), before=before.rows(torch.arange(4000)))
+    many = pseudo_absent(Evidence(seen=after, before=before)).offset
+    assert many == pytest.approx(pseudo_absent(few).offset, abs=0.6)
+
+
+def test_one_seen_class_is_not_enough() -> None:
+    rows = Snapshot(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64), torch.tensor([True, False, False]))
+    with pytest.raises(BadInput, match="needs two seen classes"):
+        pseudo_absent(Evidence(seen=rows, before=rows))
