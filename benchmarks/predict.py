@@ -16,10 +16,10 @@ import torch
 from memory import extra_memory
 from torch import nn
 
-from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
 from reclaim.data.records import Data, Split
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.predict import predict
 
 SIZES = (20_000, 50_000, 100_000, 200_000)
 CLASSES, FEATURES = 1_000, 64

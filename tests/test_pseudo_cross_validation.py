@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from reclaim.budget import Budget
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.gap_matching import gap_matching
-from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.predict import predict
+from reclaim.models.weights import copied
 from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
-from reclaim.recipes.fine_tune import fine_tune
-from reclaim.recipes.frozen_backbone import frozen_backbone
-from reclaim.weights import copied
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
+from reclaim.training.recipes.frozen_backbone import frozen_backbone
 from tests import toys
 
 SEEN = torch.tensor([True] * 8 + [False] * 3)

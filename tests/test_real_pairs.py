@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reclaim.classifier import Classifier
 from reclaim.core.extras import require
 from reclaim.data.load import load
 from reclaim.data.records import Data
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
-from reclaim.models import load as load_model
-from reclaim.models import save
-from reclaim.networks import resnet20
+from reclaim.models.classifier import Classifier
+from reclaim.models.directory import load as load_model
+from reclaim.models.directory import save
+from reclaim.models.networks import resnet20
 from reclaim.repair import Repair, repair
 
 pytestmark = pytest.mark.real

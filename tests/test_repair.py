@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
 from reclaim.evaluate import evaluate
 from reclaim.holdout import divide
-from reclaim.merges.interpolation import interpolation
 from reclaim.mixing import Mix
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.merges.interpolation import interpolation
+from reclaim.models.predict import predict
+from reclaim.models.weights import copied
 from reclaim.pseudo_cross_validation import pseudo_cross_validation
-from reclaim.recipes.fine_tune import fine_tune
 from reclaim.repair import repair, story
-from reclaim.weights import copied
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
 from tests import toys
 
 TARGET = toys.data(n=300, move=0.5)
@@ -55,7 +55,7 @@ def test_the_repaired_model_is_the_mixture_with_the_offset_in_its_head(pair) -> 
     before, after = pair
     done = repair(before, after, TARGET, mix=0.7, select="gap-matching", class_balance=0)
     mixed = after.with_weights(interpolation(before.weights, after.weights, weight=0.7))
-    from reclaim.batch_norm import measure_again
+    from reclaim.models.batch_norm import measure_again
 
     mixed = measure_again(mixed, TARGET.split("train"))
     expected = mixed.weights["head.bias"] + done.offset.offset * ~toys.SEEN

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.calibration.evidence import Evidence
-from reclaim.classifier import Classifier, find_head
 from reclaim.data.records import Data, Split
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import find_head
 from reclaim.snapshots.snapshot import Snapshot
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier
 from reclaim.data.records import Data, Split
+from reclaim.models.classifier import Classifier
+from reclaim.training.budget import Budget
 
 __all__ = ["Family", "Recipe", "Scenario", "World", "divided", "from_data_folder", "plan", "seen_classes", "split_of"]
 

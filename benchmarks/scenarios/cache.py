@@ -33,13 +33,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reclaim.classifier import Classifier
 from reclaim.core.files import atomic_file
 from reclaim.core.inference import Running
 from reclaim.data.records import Data
 from reclaim.mixing import WEIGHTS, mixture
-from reclaim.predict import predict
-from reclaim.recipes.fine_tune import fine_tune
+from reclaim.models.classifier import Classifier
+from reclaim.models.predict import predict
+from reclaim.training.recipes.fine_tune import fine_tune
 from scenarios import Scenario, World, seen_classes
 
 __all__ = ["FOLDER", "Record", "load", "path_of", "pseudo_snapshots", "save", "snapshots"]

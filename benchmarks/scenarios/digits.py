@@ -11,14 +11,15 @@ from scipy.ndimage import gaussian_filter, rotate, zoom
 from sklearn.datasets import load_digits
 from torch import nn
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier, find_head
 from reclaim.core.files import load_npz
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split
 from reclaim.data.sources.digits import shifted
-from reclaim.networks import digits_cnn
-from reclaim.recipes.fine_tune import fine_tune
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import find_head
+from reclaim.models.networks import digits_cnn
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier
 from reclaim.data.records import Data, Split
-from reclaim.recipes.fine_tune import fine_tune
+from reclaim.models.classifier import Classifier
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]

@@ -12,7 +12,7 @@ from PIL import Image
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.load import load
 from reclaim.data.records import Data, Split
-from reclaim.models import load as load_model
+from reclaim.models.directory import load as load_model
 from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier, find_head
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data
 from reclaim.data.sources.digits import digits
-from reclaim.networks import digits_cnn
-from reclaim.recipes.fine_tune import fine_tune
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import find_head
+from reclaim.models.networks import digits_cnn
 from reclaim.repair import Repair, repair
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
 
 __all__ = ["Demo", "demo"]
 

@@ -13,8 +13,8 @@ import reclaim
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.files import calibrator_record
 from reclaim.calibration.protocol import Calibrator
-from reclaim.classifier import Classifier
 from reclaim.core.errors import BadInput
+from reclaim.models.classifier import Classifier
 from reclaim.onnx_graph import save_onnx
 from reclaim.serving import Served, as_module
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.classifier import Classifier, ends_with_head, fold
 from reclaim.data.records import Split
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import ends_with_head, fold
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 

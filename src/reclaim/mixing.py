@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from reclaim.batch_norm import measure_again, statistics_differ
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.auto import auto, without_budget
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.calibration.selectors.retention_budget import rows_needed
-from reclaim.classifier import Classifier
 from reclaim.core.inference import Running
 from reclaim.core.registry import find
 from reclaim.data.records import Split
-from reclaim.merges.interpolation import interpolation
+from reclaim.models.batch_norm import measure_again, statistics_differ
+from reclaim.models.classifier import Classifier
+from reclaim.models.merges.interpolation import interpolation
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.snapshots.snapshot import Snapshot

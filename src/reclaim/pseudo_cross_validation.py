@@ -14,14 +14,14 @@ from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.gap_matching import gap_matching
-from reclaim.classifier import Classifier
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.core.progress import track
 from reclaim.data.records import Data
-from reclaim.head_alone import head_alone
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.head_alone import head_alone
+from reclaim.models.predict import predict
 from reclaim.snapshots.metrics.tradeoff import Criterion, best, by_classes, curve
 
 __all__ = ["Retrain", "pseudo_cross_validation"]

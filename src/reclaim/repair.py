@@ -11,7 +11,6 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.choosing import choose, divided
 from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
 from reclaim.choosing_by_retraining import choose_by_retraining
-from reclaim.classifier import Classifier
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
@@ -19,7 +18,8 @@ from reclaim.data.records import Data
 from reclaim.folding import fold_offset
 from reclaim.holdout import divide, halves
 from reclaim.mixing import Mix, Prefer, mixture
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.predict import predict
 from reclaim.pseudo_cross_validation import Retrain
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.story import told

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.checkpoint import Container, load_weights, save_weights
+from reclaim.models.checkpoint import Container, load_weights, save_weights
 from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, snapshot_npz
 

@@ -12,7 +12,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
 from reclaim.evaluate import evaluate
-from reclaim.networks import digits_cnn
+from reclaim.models.networks import digits_cnn
 from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, SEEN, snapshot_npz
 
@@ -132,7 +132,7 @@ def test_tune_writes_a_model_directory_that_other_commands_take(shop: Path, recl
 
 
 def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, reclaim, monkeypatch) -> None:
-    import reclaim.resume as loop
+    import reclaim.training.resume as loop
 
     common = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs", 3, "--batch-size", 16)
     assert reclaim(*common, "--out", "whole").code == 0

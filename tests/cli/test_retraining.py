@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from reclaim.budget import Budget
 from reclaim.choosing_by_retraining import NAME
 from reclaim.cli import retraining
 from reclaim.data.load import load
-from reclaim.models import load as load_model
+from reclaim.models.directory import load as load_model
 from reclaim.pseudo_cross_validation import pseudo_cross_validation
-from reclaim.recipes.wise_ft import wise_ft
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.wise_ft import wise_ft
 from tests.cli.workshop import FACTORY
 
 REPAIR = ("repair", "--before", "before", "--data", "target", "--out", "out", "--json", "--select", NAME)
@@ -67,7 +67,7 @@ def test_the_help_tells_the_defaults_of_the_function(reclaim) -> None:
 
 def test_it_retrains_on_the_device_of_the_repair(tuned: str, monkeypatch) -> None:
     from reclaim.core.inference import Running
-    from reclaim.recipes import wise_ft as module
+    from reclaim.training.recipes import wise_ft as module
 
     given = []
     monkeypatch.setattr(module, "wise_ft", lambda model, data, budget, **numbers: given.append((budget, numbers)))

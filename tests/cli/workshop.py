@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reclaim.budget import Budget
 from reclaim.data.load import load
 from reclaim.data.records import Data
 from reclaim.data.sources.digits import digits
-from reclaim.models import save
-from reclaim.models.plain import plain
-from reclaim.predict import predict
-from reclaim.recipes.fine_tune import fine_tune
+from reclaim.models.directory import save
+from reclaim.models.libraries.plain import plain
+from reclaim.models.predict import predict
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import save_snapshot
+from reclaim.training.budget import Budget
+from reclaim.training.recipes.fine_tune import fine_tune
 
 FACTORY = "reclaim.networks:digits_cnn"
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -59,7 +59,7 @@ def test_the_readme_names_every_command() -> None:
 
 def test_the_example_recipe_passes_its_own_tests() -> None:
     recipe, tests = blocks(ROOT / "docs" / "adding-a-recipe.md")
-    with module("reclaim.recipes.l2_sp", recipe):
+    with module("reclaim.training.recipes.l2_sp", recipe):
         assert run_tests(tests) == 2
 
 

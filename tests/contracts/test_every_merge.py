@@ -5,7 +5,7 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.weights import copied
+from reclaim.models.weights import copied
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("merges"))

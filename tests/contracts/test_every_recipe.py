@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from reclaim.budget import Budget
-from reclaim.classifier import Classifier
 from reclaim.core.registry import find, names
 from reclaim.data.records import Data
-from reclaim.predict import predict
+from reclaim.models.classifier import Classifier
+from reclaim.models.predict import predict
+from reclaim.models.weights import copied
 from reclaim.snapshots.metrics.accuracy import accuracy
-from reclaim.weights import copied
+from reclaim.training.budget import Budget
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("recipes"))
@@ -24,7 +24,9 @@ BUDGET = Budget(epochs=8, learning_rate=0.05, batch_size=16)
 
 
 def settings(name: str, which: str) -> dict[str, Any]:
-    found: dict[str, Any] = getattr(importlib.import_module(f"tests.recipes.test_{name.replace('-', '_')}"), which, {})
+    found: dict[str, Any] = getattr(
+        importlib.import_module(f"tests.training.recipes.test_{name.replace('-', '_')}"), which, {}
+    )
     return found
 
 

@@ -9,14 +9,14 @@ import reclaim
 
 ROOT = Path(reclaim.__file__).parent
 LAYERS = [
-    {"core", "running", "budget", "weights", "snapshots"},
-    {"calibration", "output_mixture", "merges", "diagnoses"},
-    {"checkpoint", "mixture_files", "networks",
-     "classifier", "models", "data", "holdout", "predict", "head_alone", "batch_norm", "resume", "fit",
+    {"core", "snapshots"},
+    {"calibration", "output_mixture"},
+    {"mixture_files",
+     "models", "data", "holdout", "training",
      "evaluate", "serving", "onnx_graph", "export"},
-    {"recipes", "mixing", "choosing", "folding", "repair", "pseudo_cross_validation",
+    {"mixing", "choosing", "folding", "repair", "pseudo_cross_validation",
      "choosing_by_retraining", "repair_answers", "story"},
-    {"demo", "report"},
+    {"demo", "report", "diagnoses"},
     {"cli", "__main__", "sklearn"},
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

@@ -62,7 +62,7 @@ WRITE = """
 import resource, signal, sys, time, torch
 from pathlib import Path
 from reclaim.core.files import *
-from reclaim.checkpoint import *
+from reclaim.models.checkpoint import *
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import *
 rows = Snapshot(torch.zeros(4000, 50), torch.zeros(4000, dtype=torch.int64), torch.arange(50) < 25)

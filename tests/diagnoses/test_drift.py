@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reclaim.diagnoses.drift import drift
-from reclaim.weights import copied
+from reclaim.models.weights import copied
 from tests import toys
 
 THETA = toys.classifier().weights

@@ -8,7 +8,7 @@ from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.calibration.protocol import Calibrator
-    from reclaim.classifier import Classifier
+    from reclaim.models.classifier import Classifier
 
 
 def command(
@@ -63,9 +63,9 @@ def command(
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
     import torch
 
-    from reclaim.classifier import ends_with_head, fold
     from reclaim.core.files import atomic_directory, write_json
-    from reclaim.models import save
+    from reclaim.models.directory import save
+    from reclaim.models.head import ends_with_head, fold
 
     size = model.preprocess.crop
     if size and not ends_with_head(model, torch.zeros(1, model.preprocess.channels or 3, size, size)):

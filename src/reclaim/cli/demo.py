@@ -27,7 +27,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
     from reclaim.core.progress import track
     from reclaim.demo import demo
     from reclaim.evaluate import evaluate
-    from reclaim.models import save
+    from reclaim.models.directory import save
 
     if seeds < 1:
         raise BadInput(f"--seeds must be at least 1; given: {seeds}.")

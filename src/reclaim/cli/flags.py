@@ -17,8 +17,8 @@ from reclaim.core.errors import BadInput
 from reclaim.core.progress import silence
 
 if TYPE_CHECKING:
-    from reclaim.classifier import Classifier
     from reclaim.data.records import Data
+    from reclaim.models.classifier import Classifier
 
 __all__ = ["Inputs", "Output", "open_data", "open_model"]
 
@@ -84,7 +84,7 @@ class Inputs:
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     """Load a model and set what the flags say of its inputs and outputs."""
     from reclaim.core.checks import check_classes
-    from reclaim.models import load
+    from reclaim.models.directory import load
 
     model = load(spec)
     preprocess = model.preprocess

@@ -41,9 +41,9 @@ def _command(name: str) -> Any:
         """
         from rich.console import Console
 
-        from reclaim.batch_norm import measure_again, statistics_differ
         from reclaim.core.files import atomic_directory, check_free, write_json
-        from reclaim.models import save
+        from reclaim.models.batch_norm import measure_again, statistics_differ
+        from reclaim.models.directory import save
 
         check_free(out, force=force)
         start, end = open_model(before, inputs), open_model(after, inputs)

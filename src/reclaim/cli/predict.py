@@ -45,7 +45,7 @@ def command(
     from rich.console import Console
 
     from reclaim.core.files import check_free, write_json
-    from reclaim.predict import predict
+    from reclaim.models.predict import predict
     from reclaim.snapshots.reading import index_of
 
     check_free(out, force=force)

@@ -125,7 +125,7 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
     from reclaim.calibration.files import save_calibrator
     from reclaim.cli.repaired import write_report
-    from reclaim.models import save
+    from reclaim.models.directory import save
     from reclaim.repair import story
 
     save(folder, result.model)

@@ -4,12 +4,12 @@ from inspect import Parameter as Argument
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from reclaim.budget import Budget
 from reclaim.cli.method_flags import flag
 from reclaim.core.errors import BadInput
 from reclaim.core.files import read_json
 from reclaim.core.inference import Running
 from reclaim.core.registry import describe, find
+from reclaim.training.budget import Budget
 
 if TYPE_CHECKING:
     from reclaim.pseudo_cross_validation import Retrain

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from reclaim.budget import Budget
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import own_numbers, with_numbers
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find, names
+from reclaim.training.budget import Budget
 
 command = App(name="tune", help="Fine-tune by a recipe; resumable.")
 
@@ -50,8 +50,8 @@ def _command(name: str) -> Any:
         from rich.console import Console
 
         from reclaim.core.files import check_free, put_in_place, write_json
-        from reclaim.models import save
-        from reclaim.resume import resuming
+        from reclaim.models.directory import save
+        from reclaim.training.resume import resuming
 
         check_free(out, force=force)
         partial = out.with_name(f"{out.name}.partial")

@@ -17,12 +17,12 @@ __all__ = ["FAMILIES", "Method", "describe", "find", "names"]
 
 # what users call a family, and the folder it is in
 FAMILIES = {
-    "recipes": "recipes",
-    "merges": "merges",
+    "recipes": "training/recipes",
+    "merges": "models/merges",
     "calibrators": "calibration/calibrators",
     "selectors": "calibration/selectors",
     "diagnoses": "diagnoses",
-    "models": "models",
+    "models": "models/libraries",
     "data": "data/sources",
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from reclaim.diagnoses import Finding
+from reclaim.models.weights import is_running_statistic
 from reclaim.snapshots.snapshot import Snapshot
-from reclaim.weights import is_running_statistic
 
 __all__ = ["drift"]
 

@@ -1,0 +1,120 @@
+"""A classifier: a network, what its outputs mean, how its inputs are made, and where its head is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from reclaim.core.checks import check_classes, check_same_classes
+from reclaim.core.errors import BadInput, few
+from reclaim.data.inputs.image import Preprocess
+from reclaim.models.checkpoint import Container
+from reclaim.models.weights import Weights
+
+__all__ = ["Classifier"]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network that classifies.
+
+    Attributes:
+        module: the network; its answers are logits [B, C].
+        head: the dotted name of its last linear layer (or 1x1 convolution), one output per class.
+        classes: the name of each output; empty until `bind` settles which naming applies.
+        namings: the ways its outputs may be named, most likely first; empty if nothing is known.
+        preprocess: what it expects of its inputs.
+        library, name: how `reclaim.models` makes such a network.
+        seen: the classes it was fine-tuned on, where that is known.
+        container: the file format it came in.
+    """
+
+    module: nn.Module
+    head: str
+    classes: tuple[str, ...] = ()
+    namings: tuple[tuple[str, ...], ...] = ()
+    preprocess: Preprocess = Preprocess()
+    library: str = "plain"
+    name: str = ""
+    seen: tuple[str, ...] | None = None
+    container: Container = Container()
+
+    @property
+    def last_layer(self) -> nn.Linear | nn.Conv2d:
+        """The head itself."""
+        layer = self.module.get_submodule(self.head)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        return layer
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.last_layer.weight)
+
+    @property
+    def num_features(self) -> int:
+        return self.last_layer.weight.shape[1]
+
+    @property
+    def weights(self) -> Weights:
+        """The state dict; its tensors are the network's own."""
+        return self.module.state_dict()
+
+    def copy(self) -> Classifier:
+        """The same classifier with weights of its own."""
+        return replace(self, module=copy.deepcopy(self.module))
+
+    def with_weights(self, theta: Mapping[str, Tensor]) -> Classifier:
+        """The same classifier with other weights; a bias the head lacks is added if `theta` has one."""
+        other = self.copy()
+        if f"{self.head}.bias" in theta and other.last_layer.bias is None:
+            other.last_layer.bias = nn.Parameter(torch.zeros(self.num_outputs))
+        other.module.load_state_dict(theta)
+        return other
+
+    def bind(self, names: Sequence[str]) -> Classifier:
+        """Settle the classes, given the names that must be among them.
+
+        Raises: BadInput if no naming of the outputs has them all.
+        """
+        names = check_classes(names)
+        for naming in (self.classes,) if self.classes else self.namings:
+            if set(names) <= set(naming):
+                return replace(self, classes=naming)
+        if not self.classes and not self.namings:
+            if len(names) == self.num_outputs:
+                return replace(self, classes=names)
+            raise BadInput(
+                f"the data have {len(names)} classes ({few(names)}), but the model {self.name!r} answers "
+                f"{self.num_outputs} that have no names.\n  Name them, one per line, in a file: --classes FILE."
+            )
+        known = self.classes or self.namings[0]
+        missing = [name for name in names if name not in set(known)]
+        raise BadInput(
+            f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.\n"
+            "  Rename the class folders, or name the model's outputs, one per line, in a file: --classes FILE."
+        )
+
+    def columns(self, names: Iterable[str]) -> Tensor:
+        """The outputs of the classes `names`, as indices."""
+        where = {name: column for column, name in enumerate(self.classes)}
+        return torch.tensor([where[name] for name in names], dtype=torch.int64)
+
+    def reordered(self, classes: Sequence[str]) -> Classifier:
+        """The same classifier with its outputs in the order of `classes`.
+
+        Raises: BadInput if a class is in one of the two lists only.
+        """
+        check_same_classes(self.classes, classes)
+        if self.classes == tuple(classes):
+            return self
+        order = self.columns(classes)
+        theta = self.weights
+        for name in (f"{self.head}.weight", f"{self.head}.bias"):
+            if name in theta:
+                theta[name] = theta[name][order.to(theta[name].device)]
+        return replace(self.with_weights(theta), classes=tuple(classes))

@@ -1,0 +1,96 @@
+"""Model directories and the names of models.
+
+A model is named ``LIBRARY/NAME``, optionally ``@CHECKPOINT``, or is a directory that Reclaim wrote. No code is taken
+from a model file: weights are safetensors or loaded with ``weights_only``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from reclaim.core.checks import check_classes
+from reclaim.core.errors import BadInput, few
+from reclaim.core.files import read_json, write_json
+from reclaim.core.registry import find, names
+from reclaim.data.inputs.image import Preprocess
+from reclaim.models.checkpoint import save_weights
+from reclaim.models.classifier import Classifier
+
+__all__ = ["load", "save"]
+
+ABOUT = "reclaim.json"
+OURS = "reclaim.networks:"  # the only code that a model directory may name
+
+
+def load(spec: str) -> Classifier:
+    """Load the model that `spec` names.
+
+    Raises: BadInput if it does not exist, its file is broken, or the weights do not fit.
+    """
+    if Path(spec).is_dir():
+        return _load_directory(Path(spec))
+    library, _, rest = spec.partition("/")
+    name, _, checkpoint = rest.partition("@")
+    if library not in names("models") or not name:
+        raise BadInput(
+            f"no model {spec!r}: it is neither a directory nor LIBRARY/NAME[@CHECKPOINT].\n"
+            f"  Libraries: {', '.join(names('models'))}. For a weights file say what it belongs to, for example "
+            "torchvision/resnet50@weights.pth."
+        )
+    if checkpoint and Path(checkpoint).is_dir():
+        return _with_about(find("models", library)(name, _weights_file(Path(checkpoint))), Path(checkpoint))
+    return find("models", library)(name, Path(checkpoint) if checkpoint else None)
+
+
+def save(folder: Path, model: Classifier) -> None:
+    """Write weights and ``reclaim.json`` into a folder that exists."""
+    save_weights(folder / f"model{model.container.suffix}", model.weights, model.container)
+    about = {
+        "library": model.library,
+        "name": model.name,
+        "classes": list(model.classes),
+        "seen": None if model.seen is None else list(model.seen),
+        "preprocess": asdict(model.preprocess),
+    }
+    write_json(folder / ABOUT, about)
+
+
+def _load_directory(folder: Path) -> Classifier:
+    about = _about(folder)
+    library, name = about["library"], about["name"]
+    if library == "plain" and not name.startswith(OURS):
+        raise BadInput(
+            f"{folder} was made by the factory {name!r}. Reclaim runs no code that a file names; name it yourself:\n"
+            f"  plain/{name}@{folder}"
+        )
+    return _with_about(find("models", library)(name, _weights_file(folder)), folder)
+
+
+def _weights_file(folder: Path) -> Path:
+    for suffix in (".safetensors", ".pth"):
+        if (path := folder / f"model{suffix}").is_file():
+            return path
+    raise BadInput(f"{folder} is no model directory: it holds neither model.safetensors nor model.pth.")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    about = read_json(folder / ABOUT)
+    absent = [key for key in ("library", "name", "classes", "preprocess") if key not in about]
+    if absent:
+        raise BadInput(f"{folder / ABOUT} lacks {few(absent)}; `reclaim tune` and `reclaim repair` write whole ones.")
+    return about
+
+
+def _with_about(model: Classifier, folder: Path) -> Classifier:
+    about = _about(folder)
+    preprocess: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in about["preprocess"].items()
+    }
+    return replace(
+        model,
+        classes=check_classes(about["classes"], model.num_outputs if about["classes"] else None),
+        seen=None if about.get("seen") is None else tuple(about["seen"]),
+        preprocess=Preprocess(**preprocess),
+    )

@@ -1,0 +1,66 @@
+"""torchvision's classification networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reclaim.core.errors import unknown
+from reclaim.core.extras import require
+from reclaim.data.classes.imagenet import imagenet_ids
+from reclaim.data.inputs.image import Preprocess
+from reclaim.models.checkpoint import Container, load_weights
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import find_head
+from reclaim.models.loading import fitted, head_size
+
+__all__ = ["torchvision"]
+
+
+def torchvision(name: str, checkpoint: Path | None = None) -> Classifier:
+    """A network of torchvision by its name, with a checkpoint of yours or with its own pretrained weights.
+
+    A network with 1000 outputs is taken for ImageNet's: its classes answer to WordNet ids (n01440764) and to
+    torchvision's words (tench).
+
+    Source: torchvision.models.
+    """
+    zoo = require("torchvision.models", extra="torchvision")
+    known = zoo.list_models(module=zoo)
+    if name not in known:
+        raise unknown("torchvision model", name, known)
+    default = zoo.get_model_weights(name).DEFAULT
+    module = zoo.get_model(name, weights=None)
+    head = find_head(module)
+    if checkpoint is None:
+        weights = torch.hub.load_state_dict_from_url(default.url, weights_only=True, check_hash=True)
+        container = Container(".pth")
+    else:
+        weights, container = load_weights(checkpoint)
+        size = head_size(weights, head)
+        if size not in (None, len(module.get_submodule(head).weight)):
+            module = zoo.get_model(name, weights=None, num_classes=size)
+    model = Classifier(module, head, preprocess=_preset(default.transforms()), library="torchvision", name=name)
+    if model.num_outputs == 1000:
+        model = replace(model, namings=(imagenet_ids(), _unique(default.meta["categories"])))
+    return replace(fitted(model, weights, checkpoint or Path(default.url)), container=container)
+
+
+def _preset(preset: Any) -> Preprocess:
+    """Our record of torchvision's evaluation preset."""
+    return Preprocess(
+        channels=3,
+        resize=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
+    )
+
+
+def _unique(words: list[str]) -> tuple[str, ...]:
+    """Words that name one class each; ImageNet has two cranes and two maillots, told apart by their position."""
+    return tuple(word if words.count(word) == 1 else f"{word} ({index})" for index, word in enumerate(words))

@@ -1,0 +1,113 @@
+"""Model and data in, snapshot out: one pass gives logits and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from reclaim.core.checks import check_finite
+from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
+from reclaim.core.progress import track
+from reclaim.data.loader import batches, placed
+from reclaim.data.records import Data, Split
+from reclaim.models.classifier import Classifier
+from reclaim.models.forward import find_device, logits_of
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
+
+__all__ = ["answers", "evaluation_batches", "predict"]
+
+
+def predict(
+    model: Classifier,
+    data: Data,
+    split: str,
+    *,
+    out: Path | None = None,
+    features: bool = True,
+    half: bool = False,
+    shard_size: int = SHARD_SIZE,
+    running: Running = Running(),
+) -> Snapshot:
+    """Run a model over a split.
+
+    Args:
+        data: its classes, all of which the model must have, become the columns.
+        split: the name of one of its splits.
+        out: write a snapshot file block by block and open that, so that memory does not grow with the rows.
+        features: keep the inputs of the head too (averaged over positions where it is a convolution).
+        half: store logits and features in half precision.
+        shard_size: bytes; a larger snapshot is written as several files with an index.
+        running: batch size, workers, device.
+
+    Raises: BadInput if the split is missing or empty, a class is unknown to the model, or an example is unreadable.
+    """
+    rows = data.split(split)
+    if not len(rows):
+        raise BadInput(f"the split {split!r} of {data.source} has no rows.")
+    model = model.bind(data.classes)
+    dtype = torch.float16 if half else torch.float32
+    about = Snapshot(
+        logits=torch.zeros(0, len(data.classes)),
+        labels=None,
+        seen=data.seen,
+        classes=data.classes,
+        split=split,
+        model=f"{model.library}/{model.name}",
+        data=data.source,
+    )
+    blocks = answers(model, rows, data.classes, running, what=split)
+    width = model.num_features if features else None
+    if out is not None:
+        with snapshot_file(out, about, len(rows), width, dtype=dtype, shard_size=shard_size) as write:
+            for start, z, f in blocks:
+                check_finite(z, start)
+                write(start, z, rows.labels[start : start + len(z)], f)
+        return load_snapshot(out, finite=True)
+    logits = torch.empty(len(rows), len(data.classes), dtype=dtype)
+    kept = None if width is None else torch.empty(len(rows), width, dtype=dtype)
+    for start, z, f in blocks:
+        logits[start : start + len(z)] = z
+        if kept is not None:
+            kept[start : start + len(z)] = f
+    return Snapshot(logits, rows.labels, data.seen, kept, None, data.classes, split, about.model, data.source)
+
+
+@torch.inference_mode()
+def answers(
+    model: Classifier, rows: Split, classes: tuple[str, ...], running: Running = Running(), *, what: str = "predict"
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
+    where = find_device(running)
+    columns = None if model.classes == classes else model.columns(classes).to(where)
+    was_training = model.module.training
+    module = model.module.to(where).eval()
+    caught: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        caught[:] = [inputs[0]]
+
+    hook = model.last_layer.register_forward_pre_hook(keep)
+    try:
+        start = 0
+        loader = evaluation_batches(model, rows, running)
+        for x, _ in track(loader, what, total=len(loader)):
+            z = logits_of(module, placed(x, where))
+            f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
+            yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
+            start += len(x)
+    finally:
+        hook.remove()
+        module.train(was_training)
+
+
+def evaluation_batches(model: Classifier, rows: Split, running: Running) -> DataLoader[tuple[Tensor, Tensor]]:
+    """The rows in their own order, in batches that suit the device."""
+    size = running.batch_size or (32 if find_device(running).type == "cpu" else 256)
+    return batches(rows, model.preprocess, size, running.workers)

@@ -1,0 +1,97 @@
+"""Classifiers: heads, names of outputs, and folding."""
+
+import pytest
+import torch
+from torch import nn
+
+from reclaim.calibration.calibrators.chain import Chain
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.core.errors import BadInput
+from reclaim.models.classifier import Classifier
+from reclaim.models.head import ends_with_head, find_head, first_channels, fold
+from reclaim.models.weights import copied
+from tests import toys
+
+OFFSET = LogitOffset(2.5, tuple(toys.SEEN.tolist()), toys.CLASSES)
+
+
+def test_folding_an_offset_adds_it_to_the_logits_of_absent_classes() -> None:
+    model, x = toys.classifier(), torch.randn(9, 3)
+    kept = copied(model.weights)
+    folded = fold(model, OFFSET)
+    torch.testing.assert_close(folded.module(x), OFFSET(model.module(x)))
+    assert toys.same(model.weights, kept)
+    assert folded.weights.keys() == kept.keys()
+
+
+def test_folding_goes_by_the_names_of_the_classes() -> None:
+    model = toys.classifier().reordered(("elk", "cat", "bee", "ant", "dog"))
+    x = torch.randn(4, 3)
+    lifted = fold(model, OFFSET).module(x) - model.module(x)
+    torch.testing.assert_close(lifted, torch.tensor([2.5, 0.0, 2.5, 0.0, 0.0]).expand(4, 5))
+
+
+def test_a_head_without_a_bias_gets_one() -> None:
+    model, x = toys.classifier(module=toys.biasless()), torch.randn(4, 3)
+    folded = fold(model, OFFSET)
+    torch.testing.assert_close(folded.module(x), OFFSET(model.module(x)))
+    again = model.with_weights(folded.weights)
+    assert torch.equal(again.module(x), folded.module(x))
+
+
+def test_folding_a_chain_folds_its_composition() -> None:
+    model, x = toys.classifier(), torch.randn(9, 3)
+    chain = Chain((OFFSET, OFFSET))
+    torch.testing.assert_close(fold(model, chain).module(x), chain(model.module(x)))
+
+
+def test_what_is_not_affine_cannot_be_folded() -> None:
+    with pytest.raises(BadInput, match="not affine"):
+        fold(toys.classifier(), torch.relu)  # type: ignore[arg-type]
+
+
+def test_a_network_that_goes_on_after_its_head_is_told_apart() -> None:
+    assert ends_with_head(toys.classifier(), torch.randn(4, 3))
+    assert not ends_with_head(toys.classifier(module=toys.GoesOn()), torch.randn(4, 1, 6, 6))
+
+
+def test_the_head_is_the_last_linear_layer() -> None:
+    assert find_head(toys.Net()) == "head" and find_head(toys.GoesOn()) == "head"
+    with pytest.raises(BadInput, match="no linear last layer"):
+        find_head(nn.Sequential(nn.ReLU()))
+
+
+def test_the_channels_are_those_of_the_first_convolution() -> None:
+    assert first_channels(toys.GoesOn()) == 1 and first_channels(toys.Net()) is None
+
+
+def test_reordering_moves_the_outputs_with_their_names() -> None:
+    model, x = toys.classifier(), torch.randn(4, 3)
+    order = ("elk", "cat", "bee", "ant", "dog")
+    turned = model.reordered(order)
+    assert torch.equal(turned.module(x), model.module(x)[:, [4, 2, 1, 0, 3]])
+    assert turned.reordered(toys.CLASSES).weights["head.bias"].tolist() == model.weights["head.bias"].tolist()
+
+
+def test_a_class_in_one_model_only_is_named() -> None:
+    with pytest.raises(BadInput, match=r"only one has: elk\n.*only the other has: fox"):
+        toys.classifier().reordered(("ant", "bee", "cat", "dog", "fox"))
+
+
+def nameless(**more: object) -> Classifier:
+    module = toys.Net()
+    return Classifier(module, "head", name="net", **more)  # type: ignore[arg-type]
+
+
+def test_without_names_the_outputs_take_those_of_as_many_classes() -> None:
+    assert nameless().bind(toys.CLASSES).classes == toys.CLASSES
+    with pytest.raises(BadInput, match=r"the data have 2 classes .* answers 5 that have no names"):
+        nameless().bind(("ant", "bee"))
+
+
+def test_of_several_namings_the_one_that_fits_is_taken() -> None:
+    model = nameless(namings=(("1", "2", "3", "4", "5"), toys.CLASSES))
+    assert model.bind(("dog", "ant")).classes == toys.CLASSES
+    assert model.bind(("5",)).classes == ("1", "2", "3", "4", "5")
+    with pytest.raises(BadInput, match=r"1 of the 2 classes of the data are not among the model's: fox"):
+        model.bind(("1", "fox"))
