@@ -10,8 +10,8 @@ import torch
 from scenarios.cache import PARTS, Record
 from torch import Tensor
 
-from reclaim.mixing import WEIGHTS
-from reclaim.output_mixture import mixed
+from reclaim.repairs.alpha import WEIGHTS
+from reclaim.repairs.mixtures import mixed
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, steps_of
 from reclaim.snapshots.snapshot import Snapshot

@@ -17,8 +17,8 @@ from functools import partial
 import torch
 
 from reclaim.calibration.evidence import Evidence
-from reclaim.choosing import choose
 from reclaim.core.registry import find
+from reclaim.repairs.plan import choose
 from reclaim.snapshots.snapshot import Snapshot
 
 ROWS, CLASSES = 50_000, 1_000

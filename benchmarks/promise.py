@@ -9,8 +9,8 @@ import torch
 from scenarios.cache import Record
 from torch import Tensor
 
-from reclaim.choosing import ENOUGH_TO_DIVIDE, choose
-from reclaim.mixing import WEIGHTS
+from reclaim.repairs.alpha import WEIGHTS
+from reclaim.repairs.plan import ENOUGH_TO_DIVIDE, choose
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 

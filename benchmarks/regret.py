@@ -16,10 +16,10 @@ from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.protocol import Calibrator
-from reclaim.choosing import choose, divided
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
-from reclaim.mixing import Prefer
+from reclaim.repairs.alpha import Prefer
+from reclaim.repairs.plan import choose, divided
 from reclaim.snapshots.metrics.tradeoff import by_classes, curve_of
 from reclaim.snapshots.snapshot import Snapshot
 

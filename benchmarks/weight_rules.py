@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.core.registry import find
-from reclaim.mixing import WEIGHTS
+from reclaim.repairs.alpha import WEIGHTS
 from reclaim.snapshots.metrics.margins import margins
 
 __all__ = ["RULES", "within_errors"]

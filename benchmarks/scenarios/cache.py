@@ -36,9 +36,10 @@ from torch import Tensor
 from reclaim.core.files import atomic_file
 from reclaim.core.inference import Running
 from reclaim.data.records import Data
-from reclaim.mixing import WEIGHTS, mixture
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
+from reclaim.repairs.alpha import WEIGHTS
+from reclaim.repairs.mixtures import mixture
 from reclaim.training.recipes.fine_tune import fine_tune
 from scenarios import Scenario, World, seen_classes
 

@@ -12,7 +12,7 @@ from reclaim.data.sources.digits import digits
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import find_head
 from reclaim.models.networks import digits_cnn
-from reclaim.repair import Repair, repair
+from reclaim.repairs.models import Repair, repair
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import calibrator_record, load_calibrator, save_calibrator
 from reclaim.core.errors import BadInput
-from reclaim.mixture_files import load_mixture, save_mixture
-from reclaim.output_mixture import OutputMixture
+from reclaim.repairs.files import load_mixture, save_mixture
+from reclaim.repairs.mixtures import OutputMixture
 from reclaim.snapshots.reading import index_of, is_snapshot, load_snapshot
 from reclaim.snapshots.writing import save_snapshot, snapshot_file
 from tests import toys

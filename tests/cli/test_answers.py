@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from reclaim.evaluate import evaluate
-from reclaim.holdout import divide_rows
-from reclaim.mixture_files import load_mixture
-from reclaim.output_mixture import mixed
+from reclaim.repairs.files import load_mixture
+from reclaim.repairs.mixtures import mixed
+from reclaim.repairs.rows import divide_rows
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from tests.cli.workshop import snapshot_npz

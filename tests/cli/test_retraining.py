@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reclaim.choosing_by_retraining import NAME
 from reclaim.cli import retraining
 from reclaim.data.load import load
 from reclaim.models.directory import load as load_model
-from reclaim.pseudo_cross_validation import pseudo_cross_validation
+from reclaim.repairs.by_retraining import NAME
+from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.wise_ft import wise_ft
 from tests.cli.workshop import FACTORY

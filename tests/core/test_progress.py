@@ -6,7 +6,7 @@ import pytest
 
 from reclaim.core import progress
 from reclaim.core.progress import track
-from reclaim.pseudo_cross_validation import pseudo_cross_validation
+from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from tests import toys
 
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import torch
 
 from reclaim.diagnoses import diagnose
-from reclaim.mixing import Mix, Tried
+from reclaim.repairs.alpha import Mix, Tried
 from reclaim.report.html import render
 from tests import toys
 

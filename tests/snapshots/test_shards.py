@@ -125,7 +125,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obje
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
     }
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, env=os.environ | one)
     records = [json.loads(line) for line in done.stdout.splitlines()]
     return {record["method"]: record for record in records}

@@ -8,7 +8,7 @@ from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from reclaim.repair_answers import Pair
+    from reclaim.repairs.answers import Pair
 
 __all__ = ["repair_snapshots", "snapshots_given"]
 
@@ -56,8 +56,9 @@ def repair_snapshots(
     """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
     from reclaim.cli.repaired import print_report, write_report
     from reclaim.core.files import atomic_directory
-    from reclaim.mixture_files import save_mixture
-    from reclaim.repair_answers import answers_story, repair_answers
+    from reclaim.repairs.answers import repair_answers
+    from reclaim.repairs.files import save_mixture
+    from reclaim.report.story import answers_story
     from reclaim.snapshots.reading import load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 

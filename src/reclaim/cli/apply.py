@@ -36,7 +36,7 @@ def command(
 
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import check_free, write_json
-    from reclaim.mixture_files import load_mixture
+    from reclaim.repairs.files import load_mixture
     from reclaim.snapshots.reading import index_of, load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 

@@ -54,7 +54,7 @@ def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, second
     from rich.table import Table
 
     from reclaim.cli.show import accuracy_table
-    from reclaim.repair import story
+    from reclaim.report.story import story
 
     console = Console(highlight=False, soft_wrap=True)
     seen = ", ".join(run.repair.model.seen or ())

@@ -15,7 +15,7 @@ from reclaim.core.inference import Running
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
-    from reclaim.repair import Repair
+    from reclaim.repairs.models import Repair
 
 __all__ = ["command", "write"]
 
@@ -79,8 +79,8 @@ def repair(
     from reclaim.cli.answers import repair_snapshots, snapshots_given
     from reclaim.cli.repaired import print_report
     from reclaim.core.files import atomic_directory, check_free
-    from reclaim.repair import repair as run
-    from reclaim.repair import story
+    from reclaim.repairs.models import repair as run
+    from reclaim.report.story import story
 
     again = select == BY_RETRAINING
     kinds = {"unlabelled": unlabelled, "source": source, "labelled": labelled}
@@ -126,7 +126,7 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     from reclaim.calibration.files import save_calibrator
     from reclaim.cli.repaired import write_report
     from reclaim.models.directory import save
-    from reclaim.repair import story
+    from reclaim.report.story import story
 
     save(folder, result.model)
     save_calibrator(folder / "calibrator.json", result.offset)

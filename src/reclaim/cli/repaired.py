@@ -15,8 +15,8 @@ from reclaim.cli.show import accuracy_table, mixing_table
 from reclaim.core.files import write_json
 from reclaim.diagnoses import diagnose
 from reclaim.evaluate import evaluate
-from reclaim.repair import Repair
-from reclaim.repair_answers import AnswersRepair
+from reclaim.repairs.answers import AnswersRepair
+from reclaim.repairs.models import Repair
 from reclaim.report.html import render
 
 __all__ = ["print_report", "write_report"]

@@ -12,7 +12,7 @@ from reclaim.core.registry import describe, find
 from reclaim.training.budget import Budget
 
 if TYPE_CHECKING:
-    from reclaim.pseudo_cross_validation import Retrain
+    from reclaim.repairs.pseudo_cross_validation import Retrain
 
 __all__ = ["NAME", "TAKES", "recipe_of", "retraining_numbers"]
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reclaim.evaluate import Evaluation
-from reclaim.mixing import Mix, Tried
+from reclaim.repairs.alpha import Mix, Tried
 
 __all__ = ["accuracy_table", "mixing_table", "percent"]
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 
 from reclaim.diagnoses import Finding
 from reclaim.evaluate import Evaluation, evaluate
-from reclaim.mixing import Mix
+from reclaim.repairs.alpha import Mix
 from reclaim.report.charts import Line, line_chart, tradeoff_chart
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Curve, curve_of, steps_of

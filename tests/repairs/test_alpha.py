@@ -7,7 +7,7 @@ import torch
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
-from reclaim.mixing import most_promising
+from reclaim.repairs.alpha import most_promising
 from reclaim.snapshots.metrics.tradeoff import accuracies_at
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys

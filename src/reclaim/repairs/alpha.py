@@ -10,17 +10,12 @@ from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.auto import auto, without_budget
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.calibration.selectors.retention_budget import rows_needed
-from reclaim.core.inference import Running
 from reclaim.core.registry import find
-from reclaim.data.records import Split
-from reclaim.models.batch_norm import measure_again, statistics_differ
-from reclaim.models.classifier import Classifier
-from reclaim.models.merges.interpolation import interpolation
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "mixture", "most_promising"]
+__all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "most_promising"]
 
 WEIGHTS = tuple(step / 10 for step in range(11))
 PULL = 0.1
@@ -72,16 +67,6 @@ class Mix:
     def taken(self) -> Tried | None:
         """What was looked at with the weight that was taken."""
         return next((t for t in self.tried if t.weight == self.weight), None)
-
-
-def mixture(
-    before: Classifier, after: Classifier, weight: float, inputs: Split, running: Running = Running()
-) -> Classifier:
-    """The classifier part of the way; where the running statistics of the two differ, with its own, from `inputs`."""
-    mixed = after.with_weights(interpolation(before.weights, after.weights, weight=weight))
-    if 0 < weight < 1 and statistics_differ(before.weights, after.weights):
-        return measure_again(mixed, inputs, running)
-    return mixed
 
 
 def most_promising(

@@ -1,4 +1,4 @@
-"""Two models' answers as one: their logarithmic probabilities mixed, and then an offset."""
+"""What answers between a pretrained and a fine-tuned model: their weights mixed, or their logarithmic probabilities."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import torch
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.core.errors import BadInput
+from reclaim.core.inference import Running
+from reclaim.data.records import Split
+from reclaim.models.batch_norm import measure_again, statistics_differ
+from reclaim.models.classifier import Classifier
+from reclaim.models.merges.interpolation import interpolation
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["OutputMixture", "aligned", "mixed"]
+__all__ = ["OutputMixture", "aligned", "mixed", "mixture"]
 
 
 @dataclass(frozen=True)
@@ -75,3 +80,13 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
             "  Predict both models on the same split, in the same order."
         )
     return replace(first, labels=labels, seen=last.seen, finite=True), replace(last, labels=labels, finite=True)
+
+
+def mixture(
+    before: Classifier, after: Classifier, weight: float, inputs: Split, running: Running = Running()
+) -> Classifier:
+    """The classifier part of the way; where the running statistics of the two differ, with its own, from `inputs`."""
+    mixed = after.with_weights(interpolation(before.weights, after.weights, weight=weight))
+    if 0 < weight < 1 and statistics_differ(before.weights, after.weights):
+        return measure_again(mixed, inputs, running)
+    return mixed

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reclaim.calibration.class_shifts import class_balance
-from reclaim.choosing import CERTIFIED_BY, choose
-from reclaim.mixing import WEIGHTS
+from reclaim.repairs.alpha import WEIGHTS
+from reclaim.repairs.plan import CERTIFIED_BY, choose
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 

@@ -9,16 +9,15 @@ from typing import Any, Literal
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import thinned
-from reclaim.choosing import CERTIFIED_BY, choose, divided
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
-from reclaim.holdout import check_enough, divide_rows, halves
-from reclaim.mixing import Mix, Prefer
-from reclaim.output_mixture import OutputMixture, aligned, mixed
+from reclaim.repairs.alpha import Mix, Prefer
+from reclaim.repairs.mixtures import OutputMixture, aligned, mixed
+from reclaim.repairs.plan import CERTIFIED_BY, choose, divided
+from reclaim.repairs.rows import check_enough, divide_rows, halves
 from reclaim.snapshots.snapshot import Snapshot
-from reclaim.story import told
 
-__all__ = ["AnswersRepair", "Pair", "answers_story", "repair_answers"]
+__all__ = ["AnswersRepair", "Pair", "repair_answers"]
 
 Pair = tuple[Snapshot, Snapshot]  # of the pretrained and of the fine-tuned model, on the same rows
 
@@ -111,9 +110,3 @@ def repair_answers(
     mixture = OutputMixture(chosen.mix.weight, chosen.offset)
     start, end = (replace(rows, split="report rows", finite=True) for rows in (start, end))
     return AnswersRepair(mixture, chosen.mix, start, end, mixture.of(start, end))
-
-
-def answers_story(result: AnswersRepair) -> list[tuple[str, str]]:
-    """What was done, in sentences with a heading each."""
-    share = f"{1 - result.mix.weight:.0%} of the logarithmic probabilities are the pretrained model's"
-    return told(share, result.mix, result.offset, result.repaired)

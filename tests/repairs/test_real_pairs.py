@@ -13,17 +13,17 @@ from reclaim.core.extras import require
 from reclaim.data.load import load
 from reclaim.data.records import Data
 from reclaim.evaluate import evaluate
-from reclaim.holdout import divide
 from reclaim.models.classifier import Classifier
 from reclaim.models.directory import load as load_model
 from reclaim.models.directory import save
 from reclaim.models.networks import resnet20
-from reclaim.repair import Repair, repair
+from reclaim.repairs.models import Repair, repair
+from reclaim.repairs.rows import divide
 
 pytestmark = pytest.mark.real
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-SEEN = Path(__file__).parent.parent / "examples" / "tiny_imagenet_seen.txt"
+SEEN = Path(__file__).parent.parent.parent / "examples" / "tiny_imagenet_seen.txt"
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
 from reclaim.evaluate import evaluate
-from reclaim.holdout import divide
-from reclaim.mixing import Mix
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
 from reclaim.models.predict import predict
 from reclaim.models.weights import copied
-from reclaim.pseudo_cross_validation import pseudo_cross_validation
-from reclaim.repair import repair, story
+from reclaim.repairs.alpha import Mix
+from reclaim.repairs.models import repair
+from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
+from reclaim.repairs.rows import divide
+from reclaim.report.story import story
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 from tests import toys
@@ -201,7 +202,7 @@ def test_with_few_rows_nothing_is_certified_and_with_many_something_is(pair) -> 
 
 
 def test_if_no_offset_fits_the_budget_at_the_mixture_it_falls_back_to_the_fine_tuned_model(pair, monkeypatch) -> None:
-    monkeypatch.setattr("reclaim.choosing.most_promising", lambda *_, **__: Mix(0.0, "it is the pretrained model"))
+    monkeypatch.setattr("reclaim.repairs.plan.most_promising", lambda *_, **__: Mix(0.0, "it is the pretrained model"))
     done = repair(*pair, TARGET, numbers={"budget": 0.02})
     assert done.mix.weight == 1.0 and "back to the fine-tuned model" in done.mix.reason
     assert done.offset.guarantee is None

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.choosing import Choice
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.data.records import Data
-from reclaim.mixing import Mix, Prefer
 from reclaim.models.classifier import Classifier
-from reclaim.pseudo_cross_validation import Retrain, pseudo_cross_validation
+from reclaim.repairs.alpha import Mix, Prefer
+from reclaim.repairs.plan import Choice
+from reclaim.repairs.pseudo_cross_validation import Retrain, pseudo_cross_validation
 
 __all__ = ["NAME", "choose_by_retraining"]
 

@@ -13,7 +13,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.class_shifts import class_balance
 from reclaim.calibration.evidence import Evidence, thinned
 from reclaim.calibration.selectors.auto import without_budget
-from reclaim.mixing import WEIGHTS, Mix, Prefer, most_promising
+from reclaim.repairs.alpha import WEIGHTS, Mix, Prefer, most_promising
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["CERTIFIED_BY", "ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose", "divided"]

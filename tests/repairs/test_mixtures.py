@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
-from reclaim.output_mixture import OutputMixture, aligned, mixed
+from reclaim.repairs.mixtures import OutputMixture, aligned, mixed
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 

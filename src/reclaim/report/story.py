@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.mixing import Mix
+from reclaim.repairs.alpha import Mix
+from reclaim.repairs.answers import AnswersRepair
+from reclaim.repairs.models import Repair
 from reclaim.snapshots.metrics.accuracy import wilson_interval
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["told"]
+__all__ = ["answers_story", "story"]
 
 
-def told(
+def story(result: Repair) -> list[tuple[str, str]]:
+    """What was done, in sentences with a heading each."""
+    back, more = f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights", []
+    if result.bias != result.offset.offset:
+        instead = (
+            f"{result.bias:.2f} was added to the bias of its last layer instead, which costs as many held-out rows"
+        )
+        more.append(("In the model", f"the network goes on after its last layer, so {instead}."))
+    return _told(back, result.mix, result.offset, result.repaired, more)
+
+
+def answers_story(result: AnswersRepair) -> list[tuple[str, str]]:
+    """What was done, in sentences with a heading each."""
+    share = f"{1 - result.mix.weight:.0%} of the logarithmic probabilities are the pretrained model's"
+    return _told(share, result.mix, result.offset, result.repaired)
+
+
+def _told(
     mixing: str, mix: Mix, offset: LogitOffset, rows: Snapshot, more: Iterable[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
     """Sentences with a heading each.

@@ -8,9 +8,10 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.evaluate import evaluate
-from reclaim.holdout import divide_rows
-from reclaim.output_mixture import mixed
-from reclaim.repair_answers import AnswersRepair, Pair, answers_story, repair_answers
+from reclaim.repairs.answers import AnswersRepair, Pair, repair_answers
+from reclaim.repairs.mixtures import mixed
+from reclaim.repairs.rows import divide_rows
+from reclaim.report.story import answers_story
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from tests import toys

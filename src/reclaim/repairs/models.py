@@ -8,23 +8,23 @@ from functools import cache, lru_cache
 from typing import Any, Literal
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.choosing import choose, divided
-from reclaim.choosing_by_retraining import NAME as BY_RETRAINING
-from reclaim.choosing_by_retraining import choose_by_retraining
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Running
 from reclaim.data.records import Data
-from reclaim.folding import fold_offset
-from reclaim.holdout import divide, halves
-from reclaim.mixing import Mix, Prefer, mixture
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
-from reclaim.pseudo_cross_validation import Retrain
+from reclaim.repairs.alpha import Mix, Prefer
+from reclaim.repairs.by_retraining import NAME as BY_RETRAINING
+from reclaim.repairs.by_retraining import choose_by_retraining
+from reclaim.repairs.folding import fold_offset
+from reclaim.repairs.mixtures import mixture
+from reclaim.repairs.plan import choose, divided
+from reclaim.repairs.pseudo_cross_validation import Retrain
+from reclaim.repairs.rows import divide, halves
 from reclaim.snapshots.snapshot import Snapshot
-from reclaim.story import told
 
-__all__ = ["Repair", "repair", "story"]
+__all__ = ["Repair", "repair"]
 
 
 @dataclass(frozen=True)
@@ -147,17 +147,6 @@ def repair(
         after=replace(answers(after, "report", features=True), weights=after.weights),
         repaired=answers(repaired, "report"),
     )
-
-
-def story(result: Repair) -> list[tuple[str, str]]:
-    """What was done, in sentences with a heading each."""
-    back, more = f"{1 - result.mix.weight:.0%} of the way back to the pretrained weights", []
-    if result.bias != result.offset.offset:
-        instead = (
-            f"{result.bias:.2f} was added to the bias of its last layer instead, which costs as many held-out rows"
-        )
-        more.append(("In the model", f"the network goes on after its last layer, so {instead}."))
-    return told(back, result.mix, result.offset, result.repaired, more)
 
 
 def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:

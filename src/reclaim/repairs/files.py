@@ -8,7 +8,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import MIXTURE, calibrator_of, calibrator_record
 from reclaim.core.errors import BadInput
 from reclaim.core.files import read_json, write_json
-from reclaim.output_mixture import OutputMixture
+from reclaim.repairs.mixtures import OutputMixture
 
 __all__ = ["load_mixture", "save_mixture"]
 

@@ -1,0 +1,1 @@
+"""The main job: how far to go back, and which offset."""
