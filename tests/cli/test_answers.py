@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from reclaim.evaluate import evaluate
 from reclaim.repairs.files import load_mixture
 from reclaim.repairs.mixtures import mixed
 from reclaim.repairs.rows import divide_rows
+from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from tests.cli.workshop import snapshot_npz

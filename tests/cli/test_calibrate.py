@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
-from reclaim.evaluate import evaluate
 from reclaim.models.networks import digits_cnn
+from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import save_snapshot

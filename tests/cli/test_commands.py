@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
-from reclaim.evaluate import evaluate
 from reclaim.models.networks import digits_cnn
+from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.reading import load_snapshot
 from tests.cli.workshop import CLASSES, FACTORY, SEEN, snapshot_npz
 

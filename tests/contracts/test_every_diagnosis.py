@@ -8,7 +8,7 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.diagnoses import diagnose
+from reclaim.report.diagnose import diagnose
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("diagnoses"))

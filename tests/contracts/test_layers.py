@@ -14,7 +14,7 @@ LAYERS = [
     {"calibration", "models"},
     {"training"},
     {"repairs"},
-    {"report", "evaluate", "diagnoses", "sklearn", "serving", "onnx_graph", "export"},
+    {"report", "sklearn", "serving", "onnx_graph", "export"},
     {"demo"},
     {"cli", "__main__"},
 ]  # fmt: skip

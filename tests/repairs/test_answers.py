@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.evaluate import evaluate
 from reclaim.repairs.answers import AnswersRepair, Pair, repair_answers
 from reclaim.repairs.mixtures import mixed
 from reclaim.repairs.rows import divide_rows
+from reclaim.report.evaluate import evaluate
 from reclaim.report.story import answers_story
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot

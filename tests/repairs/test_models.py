@@ -8,7 +8,6 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
-from reclaim.evaluate import evaluate
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
 from reclaim.models.predict import predict
@@ -17,6 +16,7 @@ from reclaim.repairs.alpha import Mix
 from reclaim.repairs.models import repair
 from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.repairs.rows import divide
+from reclaim.report.evaluate import evaluate
 from reclaim.report.story import story
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from reclaim.core.extras import require
 from reclaim.data.load import load
 from reclaim.data.records import Data
-from reclaim.evaluate import evaluate
 from reclaim.models.classifier import Classifier
 from reclaim.models.directory import load as load_model
 from reclaim.models.directory import save
 from reclaim.models.networks import resnet20
 from reclaim.repairs.models import Repair, repair
 from reclaim.repairs.rows import divide
+from reclaim.report.evaluate import evaluate
 
 pytestmark = pytest.mark.real
 

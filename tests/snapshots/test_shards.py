@@ -12,7 +12,7 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
-from reclaim.evaluate import evaluate
+from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.reading import index_of, load_snapshot
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot

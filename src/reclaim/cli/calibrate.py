@@ -143,7 +143,7 @@ def _command(name: str) -> Any:
             write_json(out.with_suffix(".run.json"), output.run_record(**numbers))
 
         def table() -> None:
-            from reclaim.evaluate import evaluate
+            from reclaim.report.evaluate import evaluate
 
             console = Console(soft_wrap=True, highlight=False)
             console.print(f"{name} on {len(rows)} rows" + (f": {out}" if out else ""))

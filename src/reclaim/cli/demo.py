@@ -26,8 +26,8 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
     from reclaim.core.files import atomic_directory, check_free, write_json
     from reclaim.core.progress import track
     from reclaim.demo import demo
-    from reclaim.evaluate import evaluate
     from reclaim.models.directory import save
+    from reclaim.report.evaluate import evaluate
 
     if seeds < 1:
         raise BadInput(f"--seeds must be at least 1; given: {seeds}.")

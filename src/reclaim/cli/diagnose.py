@@ -28,7 +28,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.diagnoses import diagnose
+    from reclaim.report.diagnose import diagnose
 
     findings = diagnose(with_model(before, before_model), with_model(after, after_model))
 

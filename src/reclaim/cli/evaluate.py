@@ -20,7 +20,7 @@ def command(
 
     from reclaim.calibration.files import load_calibrator
     from reclaim.cli.show import accuracy_table
-    from reclaim.evaluate import evaluate
+    from reclaim.report.evaluate import evaluate
     from reclaim.snapshots.reading import load_snapshot
 
     rows = load_snapshot(snapshot)

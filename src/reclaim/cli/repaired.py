@@ -13,11 +13,11 @@ from reclaim.calibration.files import calibrator_record
 from reclaim.cli.flags import Output
 from reclaim.cli.show import accuracy_table, mixing_table
 from reclaim.core.files import write_json
-from reclaim.diagnoses import diagnose
-from reclaim.evaluate import evaluate
 from reclaim.repairs.answers import AnswersRepair
 from reclaim.repairs.models import Repair
-from reclaim.report.html import render
+from reclaim.report.diagnose import diagnose
+from reclaim.report.evaluate import evaluate
+from reclaim.report.page.render import render
 
 __all__ = ["print_report", "write_report"]
 

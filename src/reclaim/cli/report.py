@@ -32,8 +32,8 @@ def command(
 
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import atomic_file, check_free, write_json
-    from reclaim.diagnoses import diagnose
-    from reclaim.report.html import render
+    from reclaim.report.diagnose import diagnose
+    from reclaim.report.page.render import render
 
     check_free(out, force=force)
     first, second = with_model(before, before_model), with_model(after, after_model)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from reclaim.evaluate import Evaluation
 from reclaim.repairs.alpha import Mix, Tried
+from reclaim.report.evaluate import Evaluation
 
 __all__ = ["accuracy_table", "mixing_table", "percent"]
 

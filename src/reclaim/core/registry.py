@@ -21,7 +21,7 @@ FAMILIES = {
     "merges": "models/merges",
     "calibrators": "calibration/calibrators",
     "selectors": "calibration/selectors",
-    "diagnoses": "diagnoses",
+    "diagnoses": "report/diagnoses",
     "models": "models/libraries",
     "data": "data/sources",
 }

@@ -1,1 +1,1 @@
-"""Results as a page: pure functions from records to text. Same results, same bytes."""
+"""What happened: numbers, findings, sentences, the page."""

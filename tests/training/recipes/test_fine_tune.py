@@ -2,8 +2,8 @@
 
 import torch
 
-from reclaim.diagnoses.logit_gap import logit_gap
 from reclaim.models.predict import predict
+from reclaim.report.diagnoses.logit_gap import logit_gap
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 from tests import toys

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import torch
 
-from reclaim.diagnoses import diagnose
 from reclaim.repairs.alpha import Mix, Tried
-from reclaim.report.html import render
+from reclaim.report.diagnose import diagnose
+from reclaim.report.page.render import render
 from tests import toys
 
 BEFORE, AFTER = toys.snapshot(sunk=0.0), toys.snapshot(sunk=4.0)
@@ -29,7 +29,7 @@ def test_it_names_no_foreign_address_and_runs_no_script() -> None:
 
 
 def test_the_numbers_are_there_in_per_cent() -> None:
-    from reclaim.evaluate import evaluate
+    from reclaim.report.evaluate import evaluate
 
     found = evaluate(AFTER).accuracy
     for value in (found.all, found.seen, found.absent, found.absent_among_absent):

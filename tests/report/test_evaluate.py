@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from reclaim.core.errors import BadInput
-from reclaim.evaluate import evaluate
+from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.metrics.absent_probability import group_question
 from reclaim.snapshots.metrics.accuracy import accuracy, wilson_interval
 from reclaim.snapshots.metrics.confidence import confidence

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.diagnoses.logit_gap import logit_gap
+from reclaim.report.diagnoses.logit_gap import logit_gap
 from tests import toys
 
 BEFORE = toys.snapshot(n=600, sunk=0.0)

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from reclaim.report.charts import Line, line_chart
+from reclaim.report.page.charts import Line, line_chart
 
 
 def test_the_corners_of_the_unit_square_are_the_corners_of_the_frame() -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reclaim.core.arrays import row_blocks
-from reclaim.diagnoses import Finding, change
+from reclaim.report.finding import Finding, change
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["features", "nearest_class_mean"]

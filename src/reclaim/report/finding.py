@@ -1,20 +1,12 @@
-"""What fine-tuning damaged: one question per file, ``(before, after) -> Finding``, from two snapshots of the same rows.
-
-A diagnosis that lacks what it needs (features, weights, absent rows) says so in its verdict and finds no damage.
-"""
+"""What a diagnosis found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from reclaim.core.errors import BadInput
-from reclaim.core.registry import find, names
-from reclaim.snapshots.snapshot import Snapshot
-
-__all__ = ["Change", "Finding", "change", "diagnose"]
+__all__ = ["Change", "Finding", "change"]
 
 
 @dataclass(frozen=True)
@@ -62,20 +54,3 @@ def change(before: Tensor, after: Tensor) -> Change:
     before, after = before.double(), after.double()
     spread = float((after - before).std()) if len(before) > 1 else 0.0
     return Change(float(before.mean()), float(after.mean()), spread / max(1, len(before)) ** 0.5)
-
-
-def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
-    """Ask every question of the folder.
-
-    Raises: BadInput unless both snapshots hold the same labelled rows and classes.
-    """
-    if before.classes != after.classes or not torch.equal(before.seen, after.seen):
-        raise BadInput("the two snapshots are about different classes, or different seen ones.")
-    if before.labels is None or after.labels is None:
-        raise BadInput("a diagnosis needs labelled rows; a snapshot has none.")
-    if len(before) != len(after) or not torch.equal(before.labels, after.labels):
-        raise BadInput(
-            f"the two snapshots hold different rows ({len(before)} and {len(after)}).\n"
-            "  Predict both models on the same split, in the same order."
-        )
-    return [find("diagnoses", name)(before, after) for name in names("diagnoses")]

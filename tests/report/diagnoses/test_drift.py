@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.diagnoses.drift import drift
 from reclaim.models.weights import copied
+from reclaim.report.diagnoses.drift import drift
 from tests import toys
 
 THETA = toys.classifier().weights

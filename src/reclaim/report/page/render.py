@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from jinja2 import Environment, PackageLoader
 
-from reclaim.diagnoses import Finding
-from reclaim.evaluate import Evaluation, evaluate
 from reclaim.repairs.alpha import Mix
-from reclaim.report.charts import Line, line_chart, tradeoff_chart
+from reclaim.report.evaluate import Evaluation, evaluate
+from reclaim.report.finding import Finding
+from reclaim.report.page.charts import Line, line_chart, tradeoff_chart
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Curve, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot
@@ -39,7 +39,7 @@ def render(
     rows = {name: evaluate(snapshot) for name, snapshot in snapshots.items()}
     first = next(iter(rows.values()))
     environment = Environment(
-        loader=PackageLoader("reclaim", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("reclaim", "report/page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.diagnoses import Finding, change
+from reclaim.report.finding import Finding, change
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 

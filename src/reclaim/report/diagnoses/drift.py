@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from reclaim.diagnoses import Finding
 from reclaim.models.weights import is_running_statistic
+from reclaim.report.finding import Finding
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["drift"]

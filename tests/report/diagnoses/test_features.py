@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from reclaim.diagnoses.features import features, nearest_class_mean
+from reclaim.report.diagnoses.features import features, nearest_class_mean
 from tests import toys
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from reclaim.diagnoses.relations import rank_correlation, relations
+from reclaim.report.diagnoses.relations import rank_correlation, relations
 from tests import toys
 
 BEFORE = toys.snapshot(n=600)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reclaim.diagnoses import Finding, change
+from reclaim.report.finding import Finding, change
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import best, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot

@@ -1,0 +1,29 @@
+"""Asking every question of the folder `diagnoses`."""
+
+from __future__ import annotations
+
+import torch
+
+from reclaim.core.errors import BadInput
+from reclaim.core.registry import find, names
+from reclaim.report.finding import Finding
+from reclaim.snapshots.snapshot import Snapshot
+
+__all__ = ["diagnose"]
+
+
+def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
+    """Ask every question of the folder.
+
+    Raises: BadInput unless both snapshots hold the same labelled rows and classes.
+    """
+    if before.classes != after.classes or not torch.equal(before.seen, after.seen):
+        raise BadInput("the two snapshots are about different classes, or different seen ones.")
+    if before.labels is None or after.labels is None:
+        raise BadInput("a diagnosis needs labelled rows; a snapshot has none.")
+    if len(before) != len(after) or not torch.equal(before.labels, after.labels):
+        raise BadInput(
+            f"the two snapshots hold different rows ({len(before)} and {len(after)}).\n"
+            "  Predict both models on the same split, in the same order."
+        )
+    return [find("diagnoses", name)(before, after) for name in names("diagnoses")]

@@ -1,0 +1,1 @@
+"""The page: pure functions from records to text. Same results, same bytes."""
