@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from reclaim.bridges.modules import as_module
+from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.files import load_calibrator, save_calibrator
 from reclaim.calibration.protocol import Calibrator
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.onnx_graph import save_onnx
-from reclaim.serving import as_module
 from reclaim.snapshots.metrics.accuracy import accuracy
 from tests import toys
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"calibration", "models"},
     {"training"},
     {"repairs"},
-    {"report", "sklearn", "serving", "onnx_graph", "export"},
+    {"report", "bridges"},
     {"demo"},
     {"cli", "__main__"},
 ]  # fmt: skip

@@ -31,10 +31,10 @@ def command(
     """
     from rich.console import Console
 
+    from reclaim.bridges.export import export_onnx
+    from reclaim.bridges.onnx import check_extra
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import check_free, write_json
-    from reclaim.export import export_onnx
-    from reclaim.onnx_graph import check_extra
 
     check_free(out, force=force)
     check_extra()

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from reclaim.bridges.modules import Served, as_module
+from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.constrained import Constrained
 from reclaim.calibration.calibrators.dirichlet import Dirichlet
@@ -16,8 +18,6 @@ from reclaim.calibration.calibrators.matrix import Matrix
 from reclaim.calibration.calibrators.order_preserving import OrderPreserving
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.core.errors import BadInput
-from reclaim.onnx_graph import save_onnx
-from reclaim.serving import Served, as_module
 from tests import toys
 
 SEEN = tuple(toys.SEEN.tolist())

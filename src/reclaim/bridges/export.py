@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 import reclaim
+from reclaim.bridges.modules import Served, as_module
+from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.files import calibrator_record
 from reclaim.calibration.protocol import Calibrator
 from reclaim.core.errors import BadInput
 from reclaim.models.classifier import Classifier
-from reclaim.onnx_graph import save_onnx
-from reclaim.serving import Served, as_module
 
 __all__ = ["export_onnx"]
 

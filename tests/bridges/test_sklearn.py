@@ -20,10 +20,10 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
+from reclaim.bridges.sklearn import CalibratedClassifier
 from reclaim.calibration.files import load_calibrator, save_calibrator
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.sklearn import CalibratedClassifier
 
 FITTED = sorted(set(names("calibrators")) - {"chain", "logit-offset"})  # those that need no absent class
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from reclaim.bridges.export import export_onnx
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.calibrators.spline import Spline
 from reclaim.core.errors import BadInput
 from reclaim.data.inputs.image import Preprocess
-from reclaim.export import export_onnx
 from tests import toys
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from reclaim import onnx_graph
+from reclaim.bridges import onnx as onnx_graph
+from reclaim.bridges.onnx import save_onnx
 from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
-from reclaim.onnx_graph import save_onnx
 
 runtime = require("onnxruntime", extra="onnx")
 
