@@ -15,7 +15,7 @@ LAYERS = [
     {"training"},
     {"repairs"},
     {"report", "bridges"},
-    {"demo"},
+    {"papers"},
     {"cli", "__main__"},
 ]  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

@@ -38,7 +38,7 @@ COMMANDS = {
     "list": "What there is, one line each, with its source.",
 }
 for _name, _help in COMMANDS.items():
-    app.command(f"reclaim.cli.{_name}:command", name=_name, help=_help)
+    app.command(f"reclaim.cli.commands.{_name}:command", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

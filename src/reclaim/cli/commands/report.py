@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reclaim.cli.diagnose import with_model
+from reclaim.cli.commands.diagnose import with_model
 from reclaim.cli.flags import Output
 
 

@@ -76,8 +76,8 @@ def repair(
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists.
     """
-    from reclaim.cli.answers import repair_snapshots, snapshots_given
-    from reclaim.cli.repaired import print_report
+    from reclaim.cli.repair_output import print_report
+    from reclaim.cli.snapshots import repair_snapshots, snapshots_given
     from reclaim.core.files import atomic_directory, check_free
     from reclaim.repairs.models import repair as run
     from reclaim.report.story import story
@@ -124,7 +124,7 @@ command = with_numbers(repair, selector_numbers() | retraining_numbers())
 def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str, Any]:
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
     from reclaim.calibration.files import save_calibrator
-    from reclaim.cli.repaired import write_report
+    from reclaim.cli.repair_output import write_report
     from reclaim.models.directory import save
     from reclaim.report.story import story
 

@@ -54,7 +54,7 @@ def repair_snapshots(
     force: bool,
 ) -> None:
     """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
-    from reclaim.cli.repaired import print_report, write_report
+    from reclaim.cli.repair_output import print_report, write_report
     from reclaim.core.files import atomic_directory
     from reclaim.repairs.answers import repair_answers
     from reclaim.repairs.files import save_mixture

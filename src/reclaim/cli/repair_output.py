@@ -11,7 +11,7 @@ from rich.console import Console
 
 from reclaim.calibration.files import calibrator_record
 from reclaim.cli.flags import Output
-from reclaim.cli.show import accuracy_table, mixing_table
+from reclaim.cli.tables import accuracy_table, mixing_table
 from reclaim.core.files import write_json
 from reclaim.repairs.answers import AnswersRepair
 from reclaim.repairs.models import Repair

@@ -19,7 +19,7 @@ def command(
     from rich.console import Console
 
     from reclaim.calibration.files import load_calibrator
-    from reclaim.cli.show import accuracy_table
+    from reclaim.cli.tables import accuracy_table
     from reclaim.report.evaluate import evaluate
     from reclaim.snapshots.reading import load_snapshot
 

@@ -7,7 +7,7 @@ from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from reclaim.demo import Demo
+    from reclaim.papers.demo import Demo
 
 
 def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, output: Output = Output()) -> None:
@@ -22,11 +22,11 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
         force: replace a directory that exists.
     """
-    from reclaim.cli.repair import write
+    from reclaim.cli.commands.repair import write
     from reclaim.core.files import atomic_directory, check_free, write_json
     from reclaim.core.progress import track
-    from reclaim.demo import demo
     from reclaim.models.directory import save
+    from reclaim.papers.demo import demo
     from reclaim.report.evaluate import evaluate
 
     if seeds < 1:
@@ -53,7 +53,7 @@ def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, second
     from rich.console import Console
     from rich.table import Table
 
-    from reclaim.cli.show import accuracy_table
+    from reclaim.cli.tables import accuracy_table
     from reclaim.report.story import story
 
     console = Console(highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Experiments from start to printed table."""
