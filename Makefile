@@ -18,10 +18,10 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 
 bench: $(VENV)/ready
-	$(BIN)/python benchmarks/tradeoff.py
-	$(BIN)/python benchmarks/predict.py
-	$(BIN)/python benchmarks/calibration.py
-	$(BIN)/python benchmarks/choosing.py
+	$(BIN)/python -m benchmarks.speed.tradeoff
+	$(BIN)/python -m benchmarks.speed.predict
+	$(BIN)/python -m benchmarks.calibration.tables
+	$(BIN)/python -m benchmarks.repairs.choosing
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reclaim needs Python 3.11 or newer; say make PYTHON=...")'

@@ -1,7 +1,7 @@
 """Calibrators beside those of other libraries: speed, accuracy, and what becomes of absent classes.
 
-Run: python benchmarks/calibration.py
-     python benchmarks/calibration.py --tables speed --sizes small --methods temperature,vector
+Run: python -m benchmarks.calibration.tables
+     python -m benchmarks.calibration.tables --tables speed --sizes small --methods temperature,vector
 
 The other libraries are no dependencies and nothing is installed here: those that cannot be imported are left out, and
 named. To compare with all of them: pip install probmetrics torch-uncertainty netcal betacal (scikit-learn is there).
@@ -32,10 +32,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from memory import extra_memory
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from benchmarks.speed.memory import extra_memory
 from reclaim.core.registry import find, names
 from reclaim.snapshots.metrics.calibration_error import ece
 from reclaim.snapshots.metrics.row_scores import top_label

@@ -1,6 +1,6 @@
 """The trade-off curve and its area, beside one read of the logits and beside brute force.
 
-Run: python benchmarks/tradeoff.py [--repeats 9]
+Run: python -m benchmarks.speed.tradeoff [--repeats 9]
 
 One read is NumPy's ``logits.max(axis=1)``, which uses one core. Brute force evaluates all logits once per breakpoint,
 as the published code does. Times are medians of wall-clock time, with all cores and with one; extra memory is the peak
@@ -18,9 +18,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from memory import extra_memory
 from torch import Tensor
 
+from benchmarks.speed.memory import extra_memory
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import area_of, best, curve_of, steps_of
 

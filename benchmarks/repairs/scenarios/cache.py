@@ -33,6 +33,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.repairs.scenarios.records import Scenario, World, seen_classes
 from reclaim.core.files import atomic_file
 from reclaim.core.inference import Running
 from reclaim.data.records import Data
@@ -41,7 +42,6 @@ from reclaim.models.predict import predict
 from reclaim.repairs.alpha import WEIGHTS
 from reclaim.repairs.mixtures import mixture
 from reclaim.training.recipes.fine_tune import fine_tune
-from scenarios import Scenario, World, seen_classes
 
 __all__ = ["FOLDER", "Record", "load", "path_of", "pseudo_snapshots", "save", "snapshots"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from cases import Answers
 from torch import Tensor
 
+from benchmarks.repairs.cases import Answers
 from reclaim.calibration.evidence import Evidence
 from reclaim.core.registry import find
 from reclaim.repairs.alpha import WEIGHTS

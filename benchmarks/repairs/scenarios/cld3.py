@@ -10,10 +10,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from benchmarks.repairs.scenarios.records import (
+    Family,
+    Recipe,
+    Scenario,
+    World,
+    divided,
+    from_data_folder,
+    plan,
+    split_of,
+)
 from reclaim.core.files import load_npz
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]
 

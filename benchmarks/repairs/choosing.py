@@ -2,7 +2,7 @@
 
 The last line is what `repair` does with a mixture: shifts of single classes, then auto.
 
-Run: python benchmarks/choosing.py
+Run: python -m benchmarks.repairs.choosing
 
 One thread, CPU seconds, median of five; 50,000 rows and 1,000 classes, half of them seen, float32.
 """

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
-from cases import AFTER, Case, Mixture
-from regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way, then, with_selector
-from weight_rules import within_errors
+
+from benchmarks.repairs.cases import AFTER, Case, Mixture
+from benchmarks.repairs.regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way, then, with_selector
+from benchmarks.repairs.weight_rules import within_errors
 
 __all__ = ["CALIBRATORS", "grid", "grid_table"]
 

@@ -1,6 +1,6 @@
 """Memory and time of a prediction that streams to disk, by the number of rows.
 
-Run: python benchmarks/predict.py
+Run: python -m benchmarks.speed.predict
 
 A linear network with 1,000 outputs answers rows of 64 numbers, so that nearly all memory and time is the snapshot's.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from memory import extra_memory
 from torch import nn
 
+from benchmarks.speed.memory import extra_memory
 from reclaim.core.inference import Running
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from scenarios.cache import PARTS, Record
 from torch import Tensor
 
+from benchmarks.repairs.scenarios.cache import PARTS, Record
 from reclaim.repairs.alpha import WEIGHTS
 from reclaim.repairs.mixtures import mixed
 from reclaim.snapshots.metrics.margins import margins

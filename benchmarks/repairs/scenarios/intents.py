@@ -15,11 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from benchmarks.repairs.scenarios.records import (
+    Family,
+    Recipe,
+    Scenario,
+    World,
+    divided,
+    from_data_folder,
+    plan,
+    split_of,
+)
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
-from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]
 

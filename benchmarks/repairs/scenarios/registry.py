@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scenarios import Family, cld3, digits, intents, pictures
+from benchmarks.repairs.scenarios import cld3, digits, intents, pictures
+from benchmarks.repairs.scenarios.records import Family
 
 __all__ = ["FAMILIES"]
 

@@ -11,6 +11,16 @@ from scipy.ndimage import gaussian_filter, rotate, zoom
 from sklearn.datasets import load_digits
 from torch import nn
 
+from benchmarks.repairs.scenarios.records import (
+    Family,
+    Recipe,
+    Scenario,
+    World,
+    divided,
+    from_data_folder,
+    plan,
+    split_of,
+)
 from reclaim.core.files import load_npz
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split
@@ -20,7 +30,6 @@ from reclaim.models.head import find_head
 from reclaim.models.networks import digits_cnn
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
-from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scenarios.cache import Record
 from torch import Tensor
 
+from benchmarks.repairs.scenarios.cache import Record
 from reclaim.repairs.alpha import WEIGHTS
 from reclaim.repairs.plan import ENOUGH_TO_DIVIDE, choose
 from reclaim.snapshots.metrics.margins import margins

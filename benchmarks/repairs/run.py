@@ -1,11 +1,11 @@
 """Repairs over many scenarios: what each choice of mixture and offset costs against the best one in hindsight.
 
-Run: python benchmarks/repair.py run --set design --minutes 40
-     python benchmarks/repair.py run --families digits-shift,cld3-emoji --pseudo
-     python benchmarks/repair.py table --set design
-     python benchmarks/repair.py table --set design --weights
-     python benchmarks/repair.py table --set design --grid none isotonic
-     python benchmarks/repair.py promise --set design --confidence 0.95
+Run: python -m benchmarks.repairs.run run --set design --minutes 40
+     python -m benchmarks.repairs.run run --families digits-shift,cld3-emoji --pseudo
+     python -m benchmarks.repairs.run table --set design
+     python -m benchmarks.repairs.run table --set design --weights
+     python -m benchmarks.repairs.run table --set design --grid none isotonic
+     python -m benchmarks.repairs.run promise --set design --confidence 0.95
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
 so that methods are compared without training again. What is there already is skipped, so a run may be stopped at any
@@ -26,15 +26,15 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from cases import Case
-from grid import CALIBRATORS, grid, grid_table
-from promise import losses, promise_table
-from regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
-from scenarios import Family
-from scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
-from scenarios.registry import FAMILIES
 from torch import Tensor
 
+from benchmarks.repairs.cases import Case
+from benchmarks.repairs.grid import CALIBRATORS, grid, grid_table
+from benchmarks.repairs.promise import losses, promise_table
+from benchmarks.repairs.regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
+from benchmarks.repairs.scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
+from benchmarks.repairs.scenarios.records import Family
+from benchmarks.repairs.scenarios.registry import FAMILIES
 from reclaim.core.errors import BadInput
 
 __all__ = ["load", "main"]

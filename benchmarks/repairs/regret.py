@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from cases import AFTER, KINDS, Answers, Case, Mixture, steps
-from weight_rules import RULES, within_errors
 
+from benchmarks.repairs.cases import AFTER, KINDS, Answers, Case, Mixture, steps
+from benchmarks.repairs.weight_rules import RULES, within_errors
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence

@@ -9,11 +9,20 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.repairs.scenarios.records import (
+    Family,
+    Recipe,
+    Scenario,
+    World,
+    divided,
+    from_data_folder,
+    plan,
+    split_of,
+)
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.load import load
 from reclaim.data.records import Data, Split
 from reclaim.models.directory import load as load_model
-from scenarios import Family, Recipe, Scenario, World, divided, from_data_folder, plan, split_of
 
 __all__ = ["FAMILIES"]
 

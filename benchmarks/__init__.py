@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its table; ``python -m benchmarks.ROOM.NAME`` from the root of the project."""

@@ -1,0 +1,1 @@
+"""Calibrators beside those of other libraries."""

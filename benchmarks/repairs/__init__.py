@@ -1,0 +1,1 @@
+"""What each choice of mixture and offset costs, over many scenarios."""
