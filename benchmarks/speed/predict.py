@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.speed.memory import extra_memory
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
@@ -48,7 +48,7 @@ def main() -> None:
 
             def run(n: int = n, seconds: list[float] = seconds) -> None:
                 start = time.perf_counter()
-                made = predict(model, rows(n), "test", out=path, running=Running(batch_size=256))
+                made = predict(model, rows(n), "test", out=path, inference=Inference(batch_size=256))
                 seconds.append(time.perf_counter() - start)
                 del made
 

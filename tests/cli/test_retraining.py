@@ -56,7 +56,7 @@ def test_its_numbers_are_flags(tuned: str, reclaim) -> None:
 
 def test_the_help_tells_the_defaults_of_the_function(reclaim) -> None:
     takes, help_ = signature(pseudo_cross_validation).parameters, " ".join(reclaim("repair", "--help").out.split())
-    assert {*retraining.TAKES} - {"cheap"} == {*takes} - {"before", "data", "retrain", "after", "seed", "running"}
+    assert {*retraining.TAKES} - {"cheap"} == {*takes} - {"before", "data", "retrain", "after", "seed", "inference"}
     assert retraining.NAME == NAME
     for name in ("runs", "shares", "aggregate"):
         default = takes[name].default
@@ -66,12 +66,12 @@ def test_the_help_tells_the_defaults_of_the_function(reclaim) -> None:
 
 
 def test_it_retrains_on_the_device_of_the_repair(tuned: str, monkeypatch) -> None:
-    from reclaim.core.inference import Running
+    from reclaim.core.inference import Inference
     from reclaim.training.recipes import wise_ft as module
 
     given = []
     monkeypatch.setattr(module, "wise_ft", lambda model, data, budget, **numbers: given.append((budget, numbers)))
-    retraining.recipe_of(tuned, Running(workers=2, device="cpu"))(None, None)
+    retraining.recipe_of(tuned, Inference(workers=2, device="cpu"))(None, None)
     assert given == [(replace(BUDGET, workers=2, device="cpu"), {"weight": 0.8, "mode": "eval"})]
 
 

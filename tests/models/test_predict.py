@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Split
 from reclaim.models.predict import predict
 from reclaim.snapshots.reading import load_snapshot
@@ -38,7 +38,7 @@ def test_features_of_a_convolutional_head_are_averaged_over_positions() -> None:
 def test_on_disk_it_is_the_same_as_in_memory(tmp_path: Path, half: bool, features: bool) -> None:
     memory = predict(MODEL, DATA, "test", half=half, features=features)
     disk = predict(
-        MODEL, DATA, "test", half=half, features=features, out=tmp_path / "rows", running=Running(batch_size=7)
+        MODEL, DATA, "test", half=half, features=features, out=tmp_path / "rows", inference=Inference(batch_size=7)
     )
     assert torch.allclose(memory.logits.float(), disk.logits.float(), atol=1e-5)
     assert memory.logits.dtype == disk.logits.dtype == (torch.float16 if half else torch.float32)

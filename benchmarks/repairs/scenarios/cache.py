@@ -35,7 +35,7 @@ from torch import Tensor
 
 from benchmarks.repairs.scenarios.records import Scenario, World, seen_classes
 from reclaim.core.files import atomic_file
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
@@ -50,7 +50,7 @@ PARTS = (0.25, 0.5, 0.75)
 JUDGED = ("held", "test")
 MOST = {"held": 2500, "train": 2000, "unlabelled": 2000, "test": 4000, "source": 1000}
 HALF_FROM, WIDEST = 50, 256
-RUNNING = Running(device="cpu")
+RUNNING = Inference(device="cpu")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def snapshots(scenario: Scenario, world: World) -> dict[str, Tensor]:
     if after.num_features <= WIDEST:
         for which, model in {"before": world.before, "after": after}.items():
             for name in ("held", "test", "train"):
-                features = predict(model, data, name, half=True, running=RUNNING).features
+                features = predict(model, data, name, half=True, inference=RUNNING).features
                 assert features is not None
                 kept[f"{which}.{name}"] = features
     return kept
@@ -151,4 +151,4 @@ def _put_head(body: Classifier, head: Classifier) -> Classifier:
 
 
 def _logits(model: Classifier, data: Data, split: str) -> Tensor:
-    return predict(model, data, split, features=False, half=len(data.classes) >= HALF_FROM, running=RUNNING).logits
+    return predict(model, data, split, features=False, half=len(data.classes) >= HALF_FROM, inference=RUNNING).logits

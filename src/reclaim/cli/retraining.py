@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from reclaim.cli.method_flags import flag
 from reclaim.core.errors import BadInput
 from reclaim.core.files import read_json
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.core.registry import describe, find
 from reclaim.training.budget import Budget
 
@@ -39,8 +39,8 @@ def retraining_numbers() -> dict[str, Argument]:
     }
 
 
-def recipe_of(after: str, running: Running) -> "Retrain":
-    """The recipe that made the model `after`, with its numbers and budget; it runs where `running` says.
+def recipe_of(after: str, inference: Inference) -> "Retrain":
+    """The recipe that made the model `after`, with its numbers and budget; it runs where `inference` says.
 
     Raises: BadInput if no ``run.json`` of ``reclaim tune`` lies beside the model's weights.
     """
@@ -57,7 +57,7 @@ def recipe_of(after: str, running: Running) -> "Retrain":
     recipe, own = find("recipes", record["recipe"]), describe("recipes", record["recipe"]).numbers
     numbers = {key: record[key] for key in own if key in record}
     try:
-        budget = Budget(**record["budget"] | {"workers": running.workers, "device": running.device})
+        budget = Budget(**record["budget"] | {"workers": inference.workers, "device": inference.device})
     except TypeError as error:
         raise BadInput(f"{path} was written by another version of Reclaim: {error}.\n  Fine-tune again.") from error
     return lambda model, data: recipe(model, data, budget, **numbers)

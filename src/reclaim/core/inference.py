@@ -7,11 +7,11 @@ from typing import Literal
 
 from reclaim.core.errors import BadInput
 
-__all__ = ["Running"]
+__all__ = ["Inference"]
 
 
 @dataclass(frozen=True)
-class Running:
+class Inference:
     """How to run a network over examples.
 
     Attributes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.core.progress import track
 from reclaim.data.records import Split
 from reclaim.models.classifier import Classifier
@@ -27,16 +27,16 @@ def statistics_differ(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tenso
 ENOUGH = 4096  # rows after which statistics no longer change to speak of
 
 
-def measure_again(model: Classifier, rows: Split, running: Running = Running()) -> Classifier:
+def measure_again(model: Classifier, rows: Split, inference: Inference = Inference()) -> Classifier:
     """The classifier with running statistics measured on `rows`, without gradients; a copy.
 
     The rows are shuffled, because in a folder they come class by class and batches of one class vary too little, and
     of many rows some thousand are taken.
     """
     fresh = model.copy()
-    where = find_device(running)
+    where = find_device(inference)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:ENOUGH]
-    loader = evaluation_batches(model, rows.rows(order), running)
+    loader = evaluation_batches(model, rows.rows(order), inference)
     update_bn(track(loader, "batch norm", total=len(loader)), fresh.module.to(where), device=where)
     fresh.module.train(model.module.training)
     return fresh

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 
 __all__ = ["find_device", "logits_of"]
 
@@ -26,8 +26,8 @@ def logits_of(module: nn.Module, x: Tensor) -> Tensor:
     return z
 
 
-def find_device(running: Running) -> torch.device:
+def find_device(inference: Inference) -> torch.device:
     """Where to run; "auto" is a GPU if there is one."""
-    if running.device != "auto":
-        return torch.device(running.device)
+    if inference.device != "auto":
+        return torch.device(inference.device)
     return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
@@ -17,7 +17,7 @@ from reclaim.models.predict import predict
 __all__ = ["head_alone"]
 
 
-def head_alone(model: Classifier, data: Data, running: Running = Running()) -> tuple[Classifier, Data]:
+def head_alone(model: Classifier, data: Data, inference: Inference = Inference()) -> tuple[Classifier, Data]:
     """A copy of the head, and the features of rows of seen classes in the splits "train" and "val" as its data.
 
     Features are drawn in evaluation mode and without augmentation. Recipes run on the two as on any others.
@@ -33,7 +33,7 @@ def head_alone(model: Classifier, data: Data, running: Running = Running()) -> t
     splits: dict[str, Split] = {}
     for name in ("train", "val"):
         if name in data.splits and len(rows := data.seen_only(name)):
-            f = predict(model, replace(data, splits={name: rows}), name, running=running).features
+            f = predict(model, replace(data, splits={name: rows}), name, inference=inference).features
             assert f is not None
             splits[name] = replace(rows, read=f.numpy().__getitem__)
     head = nn.Sequential(model.copy().last_layer).eval()

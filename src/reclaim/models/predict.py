@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from reclaim.core.checks import check_finite
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.core.progress import track
 from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
@@ -33,7 +33,7 @@ def predict(
     features: bool = True,
     half: bool = False,
     shard_size: int = SHARD_SIZE,
-    running: Running = Running(),
+    inference: Inference = Inference(),
 ) -> Snapshot:
     """Run a model over a split.
 
@@ -44,7 +44,7 @@ def predict(
         features: keep the inputs of the head too (averaged over positions where it is a convolution).
         half: store logits and features in half precision.
         shard_size: bytes; a larger snapshot is written as several files with an index.
-        running: batch size, workers, device.
+        inference: batch size, workers, device.
 
     Raises: BadInput if the split is missing or empty, a class is unknown to the model, or an example is unreadable.
     """
@@ -62,7 +62,7 @@ def predict(
         model=f"{model.library}/{model.name}",
         data=data.source,
     )
-    blocks = answers(model, rows, data.classes, running, what=split)
+    blocks = answers(model, rows, data.classes, inference, what=split)
     width = model.num_features if features else None
     if out is not None:
         with snapshot_file(out, about, len(rows), width, dtype=dtype, shard_size=shard_size) as write:
@@ -81,10 +81,15 @@ def predict(
 
 @torch.inference_mode()
 def answers(
-    model: Classifier, rows: Split, classes: tuple[str, ...], running: Running = Running(), *, what: str = "predict"
+    model: Classifier,
+    rows: Split,
+    classes: tuple[str, ...],
+    inference: Inference = Inference(),
+    *,
+    what: str = "predict",
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
-    where = find_device(running)
+    where = find_device(inference)
     columns = None if model.classes == classes else model.columns(classes).to(where)
     was_training = model.module.training
     module = model.module.to(where).eval()
@@ -96,7 +101,7 @@ def answers(
     hook = model.last_layer.register_forward_pre_hook(keep)
     try:
         start = 0
-        loader = evaluation_batches(model, rows, running)
+        loader = evaluation_batches(model, rows, inference)
         for x, _ in track(loader, what, total=len(loader)):
             z = logits_of(module, placed(x, where))
             f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
@@ -107,7 +112,7 @@ def answers(
         module.train(was_training)
 
 
-def evaluation_batches(model: Classifier, rows: Split, running: Running) -> DataLoader[tuple[Tensor, Tensor]]:
+def evaluation_batches(model: Classifier, rows: Split, inference: Inference) -> DataLoader[tuple[Tensor, Tensor]]:
     """The rows in their own order, in batches that suit the device."""
-    size = running.batch_size or (32 if find_device(running).type == "cpu" else 256)
-    return batches(rows, model.preprocess, size, running.workers)
+    size = inference.batch_size or (32 if find_device(inference).type == "cpu" else 256)
+    return batches(rows, model.preprocess, size, inference.workers)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.repairs.alpha import Mix, Prefer
@@ -29,7 +29,7 @@ def choose_by_retraining(
     prefer: Prefer | None = None,
     numbers: Mapping[str, Any] | None = None,
     seed: int = 0,
-    running: Running = Running(),
+    inference: Inference = Inference(),
 ) -> Choice:
     """The fine-tuned model as it is, with the offset of `pseudo_cross_validation`. Nothing is guaranteed.
 
@@ -58,7 +58,7 @@ def choose_by_retraining(
         )
     own = dict(numbers or {})
     compared = after if own.pop("cheap", False) else None
-    chosen = pseudo_cross_validation(before, data, retrain, after=compared, seed=seed, running=running, **own)
+    chosen = pseudo_cross_validation(before, data, retrain, after=compared, seed=seed, inference=inference, **own)
     reason = "as given" if mix == 1 else "pseudo cross-validation chooses an offset for the fine-tuned model"
     offset = LogitOffset(
         offset=chosen.offset,

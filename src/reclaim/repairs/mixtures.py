@@ -9,7 +9,7 @@ import torch
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Split
 from reclaim.models.batch_norm import measure_again, statistics_differ
 from reclaim.models.classifier import Classifier
@@ -83,10 +83,10 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
 
 
 def mixture(
-    before: Classifier, after: Classifier, weight: float, inputs: Split, running: Running = Running()
+    before: Classifier, after: Classifier, weight: float, inputs: Split, inference: Inference = Inference()
 ) -> Classifier:
     """The classifier part of the way; where the running statistics of the two differ, with its own, from `inputs`."""
     mixed = after.with_weights(interpolation(before.weights, after.weights, weight=weight))
     if 0 < weight < 1 and statistics_differ(before.weights, after.weights):
-        return measure_again(mixed, inputs, running)
+        return measure_again(mixed, inputs, inference)
     return mixed

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
@@ -62,7 +62,7 @@ def repair(
     extra: Mapping[str, Data] | None = None,
     held_out: float = 0.5,
     seed: int = 0,
-    running: Running = Running(),
+    inference: Inference = Inference(),
 ) -> Repair:
     """Repair a fine-tuned classifier.
 
@@ -111,12 +111,12 @@ def repair(
 
     @lru_cache(maxsize=1)
     def mixed(weight: float) -> Classifier:
-        return mixture(before, after, weight, inputs, running)
+        return mixture(before, after, weight, inputs, inference)
 
     def answers(model: Classifier, part: str, features: bool = False) -> Snapshot:
         if part not in rows.splits:
-            return _answers_to(model, (extra or {})[part], running)
-        given = predict(model, rows, part, features=features, running=running)
+            return _answers_to(model, (extra or {})[part], inference)
+        given = predict(model, rows, part, features=features, inference=inference)
         return replace(given, split=f"{part} rows", finite=True)
 
     @cache
@@ -128,7 +128,7 @@ def repair(
     if again:
         own = replace(data, splits=data.splits | {"val": chooses})  # no report row is among them
         chosen = choose_by_retraining(before, after, own, retrain, mix=mix, prefer=prefer, numbers=numbers,
-                                      seed=seed, running=running)  # fmt: skip
+                                      seed=seed, inference=inference)  # fmt: skip
     else:
         chosen = choose(ask, mix=mix, select=select, numbers=numbers, prefer=prefer, balance=class_balance,
                         extra=tuple(extra or ()), apart=apart)  # fmt: skip
@@ -149,6 +149,6 @@ def repair(
     )
 
 
-def _answers_to(model: Classifier, data: Data, running: Running) -> Snapshot:
+def _answers_to(model: Classifier, data: Data, inference: Inference) -> Snapshot:
     split = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
-    return predict(model, data, split, features=False, running=running)
+    return predict(model, data, split, features=False, inference=inference)

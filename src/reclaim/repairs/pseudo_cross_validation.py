@@ -16,7 +16,7 @@ from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.core.progress import track
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
@@ -40,7 +40,7 @@ def pseudo_cross_validation(
     criterion: Criterion = "overall",
     aggregate: Literal["mean", "median"] = "mean",
     seed: int = 0,
-    running: Running = Running(),
+    inference: Inference = Inference(),
 ) -> Selection:
     """Fine-tune on some of the seen classes, and take the offset that is best with the others as absent ones.
 
@@ -80,19 +80,19 @@ def pseudo_cross_validation(
     sizes = _sizes(len(classes), shares)
     if runs < 1:
         raise BadInput(f"pseudo cross-validation needs at least one run; given: {runs}.")
-    start, rows = (before, data) if after is None else head_alone(before, data, running)
+    start, rows = (before, data) if after is None else head_alone(before, data, inference)
     random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
     for size in track([size for size in sizes for _ in range(runs)], "retraining", total=len(sizes) * runs):
         given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
-        answers = predict(retrain(start.copy(), given), judged, "judged", features=False, running=running)
+        answers = predict(retrain(start.copy(), given), judged, "judged", features=False, inference=inference)
         assert answers.labels is not None
         points = by_classes(curve(answers.logits, answers.labels, judged.seen), data.seen)
         found[size].append(best(points, criterion)[0])
 
     middle = fmean if aggregate == "mean" else median
     offset = _followed({size: middle(offsets) for size, offsets in found.items()}, len(classes))
-    ratio = 1.0 if after is None else _ratio(after, data, start, rows, retrain, running)
+    ratio = 1.0 if after is None else _ratio(after, data, start, rows, retrain, inference)
     squares = [(one - fmean(offsets)) ** 2 for offsets in found.values() for one in offsets]
     reason = (
         f"it is the {aggregate} of what is best after retraining on {' or '.join(map(str, sizes))} of {len(classes)} "
@@ -151,7 +151,7 @@ def _followed(offsets: dict[int, float], to: int) -> float:
 
 
 def _ratio(
-    after: Classifier, data: Data, head: Classifier, features: Data, retrain: Retrain, running: Running
+    after: Classifier, data: Data, head: Classifier, features: Data, retrain: Retrain, inference: Inference
 ) -> float:
     """The gap between seen and absent logits of the fine-tuned model over that of a retrained head, on equal rows."""
     cheap = retrain(head.copy(), replace(features, splits={"train": features.split("train")}))
@@ -159,8 +159,8 @@ def _ratio(
     rows = replace(data, splits={split: data.seen_only(split)})
     gaps = gap_matching(
         Evidence(
-            seen=predict(after, rows, split, features=False, running=running),
-            before=predict(cheap, features, split, features=False, running=running),
+            seen=predict(after, rows, split, features=False, inference=inference),
+            before=predict(cheap, features, split, features=False, inference=inference),
         )
     ).details
     if gaps["gap_before"] <= 0 or gaps["gap_after"] <= 0:

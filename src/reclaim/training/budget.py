@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 
 __all__ = ["Budget"]
 
@@ -42,9 +42,9 @@ class Budget:
     workers: int = 0
 
     @property
-    def running(self) -> Running:
+    def inference(self) -> Inference:
         """How to run a network without training it."""
-        return Running(batch_size=self.batch_size, workers=self.workers, device=self.device)
+        return Inference(batch_size=self.batch_size, workers=self.workers, device=self.device)
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("workers", 0), ("weight_decay", 0)):

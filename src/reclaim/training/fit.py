@@ -20,7 +20,7 @@ from reclaim.data.loader import Examples, collate, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
-from reclaim.training.resume import Progress
+from reclaim.training.resume import RunState
 
 __all__ = ["Loss", "classification", "fit"]
 
@@ -75,7 +75,7 @@ def fit(
 
     with torch.random.fork_rng(), _only_trained(model.module, trained):
         net, optimizer = accelerator.prepare(model.module, _optimizer(trained, budget))
-        run = Progress(accelerator, budget, len(rows))
+        run = RunState(accelerator, budget, len(rows))
         net.train(mode == "train")
         while run.step < steps * budget.epochs:
             epoch, first = divmod(run.step, steps)

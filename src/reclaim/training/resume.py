@@ -19,7 +19,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.files import put_in_place, read_json, write_json
 from reclaim.training.budget import Budget
 
-__all__ = ["Progress", "resuming"]
+__all__ = ["RunState", "resuming"]
 
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
@@ -40,7 +40,7 @@ def resuming(folder: Path) -> Iterator[None]:
         _folders.reset(token)
 
 
-class Progress:
+class RunState:
     """Where a run stands; inside `resuming`, also where it resumes from: the last of the folders ``step-N``."""
 
     def __init__(self, accelerator: Accelerator, budget: Budget, rows: int) -> None:

@@ -32,5 +32,5 @@ def test_statistics_that_differ_are_measured_on_the_mixture() -> None:
     tuned = fine_tune(model, DATA, BUDGET)
     plain = model.with_weights(interpolation(model.weights, tuned.weights, weight=0.5))
     mixed = wise_ft(model, DATA, BUDGET, weight=0.5).weights
-    assert toys.same(mixed, measure_again(plain, DATA.split("train"), BUDGET.running).weights)
+    assert toys.same(mixed, measure_again(plain, DATA.split("train"), BUDGET.inference).weights)
     assert not torch.equal(mixed["norm.running_mean"], plain.weights["norm.running_mean"])

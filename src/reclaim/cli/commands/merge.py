@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
 from reclaim.cli.method_flags import own_numbers, with_numbers
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 from reclaim.core.registry import describe, find, names
 
 command = App(name="merge", help="Merge models in weight space.")
@@ -24,7 +24,7 @@ def _command(name: str) -> Any:
         data: str | None = None,
         seen: str | None = None,
         inputs: Inputs = Inputs(),
-        running: Annotated[Running, Parameter(name="*")] = Running(),
+        inference: Annotated[Inference, Parameter(name="*")] = Inference(),
         force: bool = False,
         output: Output = Output(),
         **numbers: Any,
@@ -54,7 +54,7 @@ def _command(name: str) -> Any:
         if stale and data is not None:
             rows = open_data(data, seen, end)
             merged = measure_again(
-                merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), running
+                merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
             )
         with atomic_directory(out, force=force) as folder:
             save(folder, merged)

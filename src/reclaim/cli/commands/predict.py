@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 
 
 def command(
@@ -22,7 +22,7 @@ def command(
     shard_size: float = 5.0,
     skip_bad: bool = False,
     inputs: Inputs = Inputs(),
-    running: Annotated[Running, Parameter(name="*")] = Running(),
+    inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
     output: Output = Output(),
 ) -> None:
@@ -56,7 +56,7 @@ def command(
     if columns == "model":
         rows = rows.over(network.classes)
     made = predict(network, rows, split, out=out, features=features, half=half, shard_size=int(shard_size * 2**30),
-                   running=running)  # fmt: skip
+                   inference=inference)  # fmt: skip
     write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes)))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -11,7 +11,7 @@ from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbe
 from reclaim.cli.retraining import NAME as BY_RETRAINING
 from reclaim.cli.retraining import TAKES, recipe_of, retraining_numbers
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Running
+from reclaim.core.inference import Inference
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
@@ -39,7 +39,7 @@ def repair(
     seed: int = 0,
     skip_bad: bool = False,
     inputs: Inputs = Inputs(),
-    running: Annotated[Running, Parameter(name="*")] = Running(),
+    inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
     output: Output = Output(),
     **numbers: Any,
@@ -101,7 +101,7 @@ def repair(
         return
     if data is None:
         raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
-    retrain = recipe_of(after, running) if again else None
+    retrain = recipe_of(after, inference) if again else None
     start, end = open_model(before, inputs), open_model(after, inputs)
     rows = open_data(data, seen, end, skip_bad=skip_bad)
     if seen is None and end.seen is None and "train" not in rows.splits:
@@ -112,7 +112,7 @@ def repair(
     if bool(rows.seen.all()):  # the data have no absent class: take those that only the model knows
         rows = rows.over(end.bind(rows.classes).classes)
     extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items()}
-    result = run(start, end, rows, retrain=retrain, extra=extra, running=running, **choices)
+    result = run(start, end, rows, retrain=retrain, extra=extra, inference=inference, **choices)
     with atomic_directory(out, force=force) as folder:
         record = write(folder, result, output, seed)
     output.show(record, lambda: print_report(result, story(result), f"the repaired model and the report: {out}"))

@@ -73,7 +73,7 @@ def linear_probe(
 def _features(model: Classifier, data: Data, split: str, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Features [N, D] of the rows of seen classes, and their labels as indices among the seen classes [N]."""
     rows = data.seen_only(split)
-    blocks = [f for _, _, f in answers(model, rows, model.classes, budget.running, what=split)]
+    blocks = [f for _, _, f in answers(model, rows, model.classes, budget.inference, what=split)]
     among_seen = data.seen.cumsum(dim=0) - 1
     return torch.cat(blocks).numpy(), among_seen[rows.labels].numpy()
 

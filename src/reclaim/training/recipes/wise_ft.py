@@ -36,5 +36,5 @@ def wise_ft(
     mixed = tuned.with_weights(interpolation(model.weights, tuned.weights, weight=weight))
     if 0 < weight < 1 and statistics_differ(model.weights, tuned.weights):
         rows = data.seen_only("train")
-        return measure_again(mixed, rows, budget.running)
+        return measure_again(mixed, rows, budget.inference)
     return mixed
