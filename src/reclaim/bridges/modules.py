@@ -8,15 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_leaves
 
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.protocol import Calibrator
 from reclaim.calibration.rows import mapped
 from reclaim.core.affine import Affine
+from reclaim.core.compat import is_traced, leaves, outside_tracing
 from reclaim.core.errors import BadInput
 
 __all__ = ["Served", "as_module"]
@@ -79,7 +77,7 @@ class _Called(nn.Module):
         self.calibrator = calibrator
 
     def forward(self, logits: Tensor) -> Tensor:
-        with _Constants() if isinstance(logits, FakeTensor) else nullcontext():
+        with _Constants() if is_traced(logits) else nullcontext():
             return self.calibrator(logits)
 
 
@@ -93,8 +91,8 @@ class _Constants(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not any(isinstance(leaf, FakeTensor | torch.SymInt) for leaf in tree_leaves((args, kwargs))):
-            with _disable_current_modes():
+        if not any(map(is_traced, leaves((args, kwargs)))):
+            with outside_tracing():
                 return func(*args, **kwargs)
         if func is Tensor.__getitem__ and isinstance(args[1], tuple):
             args = args[0], tuple(_indices(part) for part in args[1])
@@ -103,7 +101,7 @@ class _Constants(TorchFunctionMode):
 
 def _indices(part: Any) -> Any:
     """A mask that is a constant as the indices it stands for."""
-    if isinstance(part, Tensor) and part.dtype == torch.bool and not isinstance(part, FakeTensor):
-        with _disable_current_modes():
+    if isinstance(part, Tensor) and part.dtype == torch.bool and not is_traced(part):
+        with outside_tracing():
             return part.nonzero().squeeze(1)
     return part

@@ -13,10 +13,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import check_cv
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
-from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from reclaim.core.compat import rows_for
 from reclaim.core.errors import BadInput, few
 from reclaim.core.registry import describe, find, names
 
@@ -146,8 +146,8 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         made = []
         for train, test in folds:
             model = clone(self._wrapped())
-            model.fit(*_safe_split(model, X, y, train))
-            made.append(_logits(model, _safe_split(model, X, y, test, train)[0], len(classes)))
+            model.fit(*rows_for(model, X, y, train))
+            made.append(_logits(model, rows_for(model, X, y, test, train)[0], len(classes)))
         return np.concatenate(made), np.concatenate([labels[test] for _, test in folds])
 
 

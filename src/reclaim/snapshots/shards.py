@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+
+from reclaim.core.compat import map_leaves, tensor_without_values
 
 __all__ = ["Shards", "through"]
 
@@ -36,7 +37,7 @@ class Shards(Tensor):
         changes: tuple[Callable[[Tensor], Tensor], ...] = (),
     ) -> Shards:
         n = sum(sizes) if picked is None else len(picked)
-        return torch.Tensor._make_wrapper_subclass(cls, (n, *like.shape[1:]), dtype=like.dtype)
+        return tensor_without_values(cls, (n, *like.shape[1:]), like.dtype)
 
     def __init__(
         self,
@@ -125,8 +126,7 @@ class Shards(Tensor):
         if name == "index_select" and args[1] == 0:
             read, out = args[0][args[2]], (kwargs or {}).get("out")
             return read if out is None else out.copy_(read)
-        whole: Callable[[Any], Any] = lambda tree: tree_map_only(cls, cls.whole, tree)  # noqa: E731
-        return func(*whole(args), **whole(kwargs or {}))
+        return func(*map_leaves(cls, cls.whole, args), **map_leaves(cls, cls.whole, kwargs or {}))
 
 
 def through(logits: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
+from reclaim.core.compat import reset_accelerator
 from reclaim.core.errors import BadInput
 from reclaim.core.progress import track
 from reclaim.data.loader import Examples, collate, placed
@@ -111,7 +111,7 @@ def fit(
 
 
 def _accelerator(budget: Budget) -> Accelerator:
-    AcceleratorState._reset_state()  # each fit may choose its own precision
+    reset_accelerator()  # each fit may choose its own precision
     return Accelerator(
         cpu=budget.device == "cpu",
         mixed_precision=budget.precision,

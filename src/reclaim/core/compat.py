@@ -1,0 +1,90 @@
+"""Private names of dependencies, in one place, each with what to do when it goes.
+
+A new version of a dependency may drop any of them; nothing else of this package imports a name that starts with an
+underscore. What only some callers have installed or need is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+__all__ = [
+    "is_traced",
+    "leaves",
+    "map_leaves",
+    "outside_tracing",
+    "reset_accelerator",
+    "rows_for",
+    "tensor_without_values",
+]
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value stands for one that is not known while torch.export traces a graph.
+
+    When it goes: `torch.compiler.is_exporting()` (torch 2.7) tells that a graph is traced, though not by which tensors.
+    """
+    return isinstance(value, FakeTensor | torch.SymInt)
+
+
+def outside_tracing() -> AbstractContextManager[Any]:
+    """Within it, torch computes at once, whatever is being traced.
+
+    When it goes: compute the constant before tracing begins, and hand it to the module as a buffer.
+    """
+    modes: AbstractContextManager[Any] = _disable_current_modes()
+    return modes
+
+
+def leaves(tree: Any) -> list[Any]:
+    """What lies in nested tuples, lists and mappings, in order.
+
+    When it goes: the package `optree` has it, or ten lines of recursion over tuples, lists and mappings.
+    """
+    return tree_leaves(tree)
+
+
+def map_leaves(kind: type, change: Callable[[Any], Any], tree: Any) -> Any:
+    """The same tuples, lists and mappings with `change` of every leaf of one kind.
+
+    When it goes: as for `leaves`.
+    """
+    return tree_map_only(kind, change, tree)
+
+
+def tensor_without_values(kind: type, shape: Sequence[int], dtype: torch.dtype) -> Any:
+    """A tensor of a subclass that has a shape and a type, and answers through its `__torch_dispatch__` alone.
+
+    When it goes: torch's notes on extending it name its successor; there is no public way to date.
+    """
+    return Tensor._make_wrapper_subclass(kind, tuple(shape), dtype=dtype)
+
+
+def reset_accelerator() -> None:
+    """Forget the precision that an earlier Accelerator of this process settled on.
+
+    When it goes: every fit of a process has the precision of its first, and another one is refused with a message.
+    """
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+
+
+def rows_for(estimator: Any, X: Any, y: Any, rows: Any, columns: Any = None) -> tuple[Any, Any]:
+    """Rows of X and y for a scikit-learn estimator; of a square X, for one that takes kernels, also its columns.
+
+    When it goes: ``X[rows]`` of arrays, ``X.iloc[rows]`` of data frames, and ``X[np.ix_(rows, columns)]`` where
+    ``get_tags(estimator).input_tags.pairwise``.
+    """
+    from sklearn.utils.metaestimators import _safe_split
+
+    split: tuple[Any, Any] = _safe_split(estimator, X, y, rows, columns)
+    return split
