@@ -40,6 +40,33 @@ def test_rows_keep_everything_else() -> None:
     assert some.origin == "d:val" and len(some) == 2
 
 
+def test_thinned_rows_are_evenly_spaced_views() -> None:
+    rows = toys.snapshot()
+    some = rows.thinned(100)
+    assert torch.equal(some.labels, rows.labels[::3]) and len(some) == 71
+    assert some.logits.data_ptr() == rows.logits.data_ptr() and rows.thinned(211) is rows
+
+
+def test_derived_logits_are_not_read_again_and_new_ones_are() -> None:
+    rows = toys.snapshot(split="val")
+    bad = torch.full_like(rows.logits, torch.nan)
+    derived = rows.with_logits(bad, split="part")  # what is said to be finite is believed
+    assert derived.split == "part" and torch.equal(derived.labels, rows.labels)
+    assert rows.with_logits(bad).split == "val"
+    assert replace(derived, split="other").logits.isnan().all()
+    with pytest.raises(BadInput, match="logits hold nan in row 0"):
+        replace(rows, logits=bad)
+    with pytest.raises(BadInput, match="logits hold nan in row 0"):
+        replace(derived, logits=bad.clone())
+
+
+def test_unlabelled_rows_have_no_known_labels() -> None:
+    rows = toys.snapshot()
+    assert torch.equal(rows.known_labels, rows.labels)
+    with pytest.raises(BadInput, match="these rows have no labels"):
+        len(rows.unlabelled().known_labels)
+
+
 def test_seen_rows_are_those_with_a_seen_label() -> None:
     rows = toys.snapshot()
     assert bool(rows.seen[rows.seen_rows().labels].all())

@@ -14,6 +14,7 @@ import torch
 
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
+from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection", "thinned"]
@@ -58,14 +59,13 @@ class Evidence:
         for name, snapshot in given.items():
             if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way into a frozen record
         if self.seen is not None:
             for name in ("before", "reference"):
                 if (other := getattr(self, name)) is not None:
-                    put(name, _same_rows(self.seen, other, name).seen_rows())
-            put("seen", self.seen.seen_rows())
+                    store(self, **{name: _same_rows(self.seen, other, name).seen_rows()})
+            store(self, seen=self.seen.seen_rows())
         if self.unlabelled is not None:
-            put("unlabelled", self.unlabelled.unlabelled())
+            store(self, unlabelled=self.unlabelled.unlabelled())
 
     def need(self, name: str, by: str) -> Snapshot:
         """The evidence `name`, or the error that says what the selector `by` needs."""
@@ -110,9 +110,5 @@ def _same_rows(rows: Snapshot, other: Snapshot, name: str) -> Snapshot:
 
 
 def thinned(*snapshots: Snapshot, most: int = 3 << 10) -> list[Snapshot]:
-    """The same rows of each, every second or third or so, no more than `most`: for means and shares more tell no more.
-
-    They are views where the snapshots are whole tensors.
-    """
-    every = -(-len(snapshots[0]) // most)
-    return [snapshot.rows(slice(None, None, every)) for snapshot in snapshots] if every > 1 else list(snapshots)
+    """`Snapshot.thinned` of each."""
+    return [snapshot.thinned(most) for snapshot in snapshots]

@@ -11,6 +11,7 @@ from torch import Tensor
 from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
 from reclaim.core.errors import BadInput
+from reclaim.core.frozen import store
 from reclaim.snapshots.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]
@@ -29,7 +30,7 @@ class Snapshot:
         classes: C names.
         split: the name of the split the rows come from.
         model, data: what was run on what, for the record.
-        finite: an argument only: whether the logits are known to be finite, so that they need not be read.
+        checked: the logits that were found finite. A copy by `replace` with the same logits does not read them again.
     """
 
     logits: Tensor
@@ -41,21 +42,28 @@ class Snapshot:
     split: str = ""
     model: str = ""
     data: str = ""
+    checked: Tensor | None = field(default=None, repr=False, compare=False, kw_only=True)
     finite: InitVar[bool] = False
 
     def __post_init__(self, finite: bool) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the one way into a frozen record
-        put("logits", as_tensor(self.logits))
-        check_finite(self.logits[:0] if finite else self.logits)
-        rows, columns = self.logits.shape
-        put("seen", check_seen(as_tensor(self.seen), columns))
-        put("classes", check_classes(self.classes or [str(c) for c in range(columns)], columns))
+        finite = finite or self.logits is self.checked
+        logits = as_tensor(self.logits)
+        check_finite(logits[:0] if finite else logits)
+        rows, columns = logits.shape
+        store(
+            self,
+            logits=logits,
+            checked=logits,
+            seen=check_seen(as_tensor(self.seen), columns),
+            classes=check_classes(self.classes or [str(c) for c in range(columns)], columns),
+        )
         if self.labels is not None:
-            put("labels", check_labels(as_tensor(self.labels), rows, columns))
+            store(self, labels=check_labels(as_tensor(self.labels), rows, columns))
         if self.features is not None:
-            put("features", as_tensor(self.features))
-            if self.features.ndim != 2 or len(self.features) != rows:
-                raise BadInput(f"features must be [{rows}, D]; the shape given is {list(self.features.shape)}.")
+            features = as_tensor(self.features)
+            if features.ndim != 2 or len(features) != rows:
+                raise BadInput(f"features must be [{rows}, D]; the shape given is {list(features.shape)}.")
+            store(self, features=features)
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -65,17 +73,43 @@ class Snapshot:
         """Data and split in one word, empty where either is unknown: two snapshots of the same rows share it."""
         return f"{self.data}:{self.split}" if self.data and self.split else ""
 
+    @property
+    def known_labels(self) -> Tensor:
+        """`labels`, [N] int64.
+
+        Raises: BadInput if the rows are unlabelled.
+        """
+        if self.labels is None:
+            raise BadInput("these rows have no labels; held-out rows of seen classes must be labelled.")
+        return self.labels
+
     def rows(self, which: Tensor | slice) -> Snapshot:
         """The same snapshot with only the rows `which` ([N] bool, indices, or a slice, which makes views)."""
-        indices = torch.arange(len(self))[which] if isinstance(which, slice) else which
-        pick = lambda tensor: tensor.rows(indices) if isinstance(tensor, Shards) else tensor[which]  # noqa: E731
+        logits = _picked(self.logits, which)
         return replace(
             self,
-            logits=pick(self.logits),
+            logits=logits,
             labels=None if self.labels is None else self.labels[which],
-            features=None if self.features is None else pick(self.features),
-            finite=True,
+            features=None if self.features is None else _picked(self.features, which),
+            checked=logits,
         )
+
+    def thinned(self, most: int = 3 << 10) -> Snapshot:
+        """Every second or third row or so, no more than `most`: for means and shares more rows tell no more.
+
+        It is a view where the logits are one tensor. Snapshots of the same rows keep the same ones.
+        """
+        every = -(-len(self) // most)
+        return self.rows(slice(None, None, every)) if every > 1 else self
+
+    def with_logits(self, logits: Tensor, *, split: str | None = None) -> Snapshot:
+        """The same rows with logits [N, C] that were made of finite ones, and so are not read to check them.
+
+        Args:
+            logits: finite.
+            split: a new name for the rows; None keeps theirs.
+        """
+        return replace(self, logits=logits, checked=logits, split=self.split if split is None else split)
 
     def through(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
         """The same rows with changed logits: those that a calibrator makes of them, say."""
@@ -91,25 +125,30 @@ class Snapshot:
         check_same_classes(self.classes, classes)
         where = {name: column for column, name in enumerate(self.classes)}
         order = torch.tensor([where[name] for name in classes], device=self.seen.device)
+        logits = through(self.logits, lambda z: z[:, order])
         return replace(
             self,
-            logits=through(self.logits, lambda z: z[:, order]),
+            logits=logits,
             labels=None if self.labels is None else order.argsort()[self.labels],
             seen=self.seen[order],
             classes=tuple(classes),
-            finite=True,
+            checked=logits,
         )
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""
-        if self.labels is None:
-            raise BadInput("these rows have no labels; held-out rows of seen classes must be labelled.")
-        mask = self.seen[self.labels]
+        mask = self.seen[self.known_labels]
         return self if bool(mask.all()) else self.rows(mask)
 
     def unlabelled(self) -> Snapshot:
         """The same rows without their labels."""
-        return replace(self, labels=None, finite=True)
+        return replace(self, labels=None)
+
+
+def _picked(tensor: Tensor, which: Tensor | slice) -> Tensor:
+    if isinstance(tensor, Shards):
+        return tensor.rows(torch.arange(len(tensor))[which] if isinstance(which, slice) else which)
+    return tensor[which]
 
 
 def seen_mask(indices: object, num_classes: int) -> Tensor:
