@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -112,6 +114,11 @@ def images(n: int = 40, seed: int = 0) -> Data:
 
     splits = {"train": split([0, 2, 3]), "val": split(list(range(5))), "test": split(list(range(5)))}
     return Data(CLASSES, splits, SEEN, "toy pictures")
+
+
+def copied(theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of a state dict that shares no memory."""
+    return {name: tensor.detach().clone() for name, tensor in theta.items()}
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:

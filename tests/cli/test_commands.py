@@ -233,8 +233,8 @@ def test_a_calibrator_is_not_judged_on_the_rows_that_fitted_it(shop: Path, recla
 
 def test_merge_interpolates_and_its_ends_are_the_models(shop: Path, reclaim) -> None:
     common = ("merge", "interpolation", "--before", "before", "--after", "after")
-    for weight, name in ((0.0, "before"), (1.0, "after")):
-        assert reclaim(*common, "--weight", weight, "--out", f"end-{name}").code == 0
+    for flag, alpha, name in (("--alpha", 0.0, "before"), ("--weight", 1.0, "after")):  # the flag, and its former name
+        assert reclaim(*common, flag, alpha, "--out", f"end-{name}").code == 0
         end, model = load_file(f"end-{name}/model.safetensors"), load_file(f"{name}/model.safetensors")
         assert all(torch.equal(end[key], model[key]) for key in model)
     assert reclaim(*common, "--out", "half").code == 0

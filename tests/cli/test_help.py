@@ -38,7 +38,7 @@ def test_as_a_module_it_is_the_same_program() -> None:
 
 def test_the_flags_of_a_recipe_are_its_arguments(reclaim) -> None:
     page = reclaim("tune", "wise-ft", "--help").out
-    for flag in ("--weight", "--mode", "--epochs", "--learning-rate", "--model", "--data", "--out"):
+    for flag in ("--alpha", "--weight", "--mode", "--epochs", "--learning-rate", "--model", "--data", "--out"):
         assert flag in page
     assert "0 is the pretrained model, 1 the" in page  # from the recipe's own docstring
 

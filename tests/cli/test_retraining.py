@@ -14,6 +14,7 @@ from reclaim.repairs.by_retraining import NAME
 from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.wise_ft import wise_ft
+from tests import toys
 from tests.cli.workshop import FACTORY
 
 REPAIR = ("repair", "--before", "before", "--data", "target", "--out", "out", "--json", "--select", NAME)
@@ -32,7 +33,7 @@ def tuned(shop: Path, reclaim) -> str:
 
 def by_hand(**numbers):
     """What Python finds with the same recipe."""
-    recipe = lambda model, data: wise_ft(model, data, BUDGET, weight=0.8, mode="eval")  # noqa: E731
+    recipe = lambda model, data: wise_ft(model, data, BUDGET, alpha=0.8, mode="eval")  # noqa: E731
     return pseudo_cross_validation(load_model("before"), load("target"), recipe, **numbers)
 
 
@@ -72,7 +73,19 @@ def test_it_retrains_on_the_device_of_the_repair(tuned: str, monkeypatch) -> Non
     given = []
     monkeypatch.setattr(module, "wise_ft", lambda model, data, budget, **numbers: given.append((budget, numbers)))
     retraining.recipe_of(tuned, Inference(workers=2, device="cpu"))(None, None)
-    assert given == [(replace(BUDGET, workers=2, device="cpu"), {"weight": 0.8, "mode": "eval"})]
+    assert given == [(replace(BUDGET, workers=2, device="cpu"), {"alpha": 0.8, "mode": "eval"})]
+
+
+def test_a_record_written_under_a_number_s_former_name_is_repeated_too(tuned: str) -> None:
+    from reclaim.core.inference import Inference
+
+    path = Path(tuned, "run.json")
+    text = path.read_text()
+    assert text.count('"alpha": 0.8') == 1
+    now = retraining.recipe_of(tuned, Inference())(load_model("before"), load("target"))
+    path.write_text(text.replace('"alpha"', '"weight"'))
+    then = retraining.recipe_of(tuned, Inference())(load_model("before"), load("target"))
+    assert toys.same(now.weights, then.weights) and not toys.same(now.weights, load_model("before").weights)
 
 
 @pytest.mark.parametrize("written", [None, {"mix": 0.5}, ["fine-tune"], {"recipe": "fine-tune"}])

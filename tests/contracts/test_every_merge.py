@@ -5,8 +5,8 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
-from reclaim.models.weights import copied
 from tests import toys
+from tests.toys import copied
 
 EVERY = pytest.mark.parametrize("name", names("merges"))
 

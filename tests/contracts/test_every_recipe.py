@@ -13,10 +13,10 @@ from reclaim.core.registry import find, names
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
-from reclaim.models.weights import copied
 from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.training.budget import Budget
 from tests import toys
+from tests.toys import copied
 
 EVERY = pytest.mark.parametrize("name", names("recipes"))
 DATA = toys.data()

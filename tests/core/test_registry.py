@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,19 @@ def test_listing_and_describing_import_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_was_renamed_is_found_by_its_former_name_and_not_listed(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "larger.py").write_text(
+        "FORMERLY = {'larger': 'bolder', 'alpha': 'weight'}\n"
+        "def larger(*, alpha: float = 0.5, mode: str = 'a') -> None:\n    'The larger one.'\n"
+    )
+    monkeypatch.setitem(FAMILIES, "toys", str(tmp_path))  # an absolute path is a folder of its own
+    method = describe("toys", "bolder")
+    assert (method.name, method.formerly, names("toys")) == ("larger", {"alpha": "weight"}, ["larger"])
+    assert method.renamed({"weight": 0.3, "mode": "b"}) == {"alpha": 0.3, "mode": "b"}
+    with pytest.raises(BadInput, match="no toy called 'weight'; there are: larger"):
+        describe("toys", "weight")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from reclaim.models.batch_norm import measure_again, statistics_differ
-from reclaim.models.weights import copied
 from tests import toys
+from tests.toys import copied
 
 
 def test_they_are_those_of_the_rows() -> None:

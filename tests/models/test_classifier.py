@@ -9,8 +9,8 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, find_head, first_channels, fold
-from reclaim.models.weights import copied
 from tests import toys
+from tests.toys import copied
 
 OFFSET = LogitOffset(2.5, tuple(toys.SEEN.tolist()), toys.CLASSES)
 

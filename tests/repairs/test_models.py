@@ -11,7 +11,6 @@ from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
 from reclaim.models.predict import predict
-from reclaim.models.weights import copied
 from reclaim.repairs.alpha import Mix
 from reclaim.repairs.models import repair
 from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
@@ -21,6 +20,7 @@ from reclaim.report.story import story
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 from tests import toys
+from tests.toys import copied
 
 TARGET = toys.data(n=300, move=0.5)
 ALL = torch.ones(5, dtype=torch.bool)

@@ -15,12 +15,12 @@ from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
-from reclaim.models.weights import copied
 from reclaim.repairs.pseudo_cross_validation import Retrain, pseudo_cross_validation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 from reclaim.training.recipes.frozen_backbone import frozen_backbone
 from tests import toys
+from tests.toys import copied
 
 SEEN = torch.tensor([True] * 8 + [False] * 3)
 CLASSES = tuple("abcdefghijk")

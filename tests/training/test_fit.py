@@ -10,12 +10,12 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.models.predict import predict
-from reclaim.models.weights import copied
 from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.training.budget import Budget
 from reclaim.training.fit import fit
 from reclaim.training.resume import resuming
 from tests import toys
+from tests.toys import copied
 
 DATA = toys.data()
 BUDGET = Budget(epochs=4, learning_rate=0.05, batch_size=16)

@@ -16,7 +16,10 @@ __all__ = ["flag", "given_numbers", "own_numbers", "selector_numbers", "with_num
 def own_numbers(family: str, name: str) -> dict[str, Argument]:
     """A method's own keyword arguments as flags with their help."""
     method = describe(family, name)
-    return {key: flag(argument, method.help.get(key, "")) for key, argument in method.numbers.items()}
+    return {
+        key: flag(argument, method.help.get(key, ""), method.formerly.get(key))
+        for key, argument in method.numbers.items()
+    }
 
 
 def selector_numbers() -> dict[str, Argument]:
@@ -54,8 +57,10 @@ def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) ->
     return command
 
 
-def flag(argument: Argument, text: str) -> Argument:
-    """A flag with help; a switch can also be switched off, and several values may follow one flag."""
+def flag(argument: Argument, text: str, formerly: str | None = None) -> Argument:
+    """A flag with help, also under its former name; a switch can also be switched off, and several values may follow
+    one flag."""
     negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
-    about = Parameter(help=text, negative=negative, consume_multiple=True)
+    alias = () if formerly is None else f"--{formerly.replace('_', '-')}"
+    about = Parameter(help=text, negative=negative, alias=alias, consume_multiple=True)
     return argument.replace(annotation=Annotated[argument.annotation, about])

@@ -54,8 +54,8 @@ def recipe_of(after: str, inference: Inference) -> "Retrain":
             "  Give --after a directory that `reclaim tune` wrote, call repair(…, retrain=…) in Python, or choose the "
             "offset with another --select."
         )
-    recipe, own = find("recipes", record["recipe"]), describe("recipes", record["recipe"]).numbers
-    numbers = {key: record[key] for key in own if key in record}
+    recipe, method = find("recipes", record["recipe"]), describe("recipes", record["recipe"])
+    numbers = {key: value for key, value in method.renamed(record).items() if key in method.numbers}
     try:
         budget = Budget(**record["budget"] | {"workers": inference.workers, "device": inference.device})
     except TypeError as error:

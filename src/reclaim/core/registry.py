@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter
@@ -37,6 +38,7 @@ class Method:
         source: the paper or place it comes from.
         help: the lines of its docstring's `Args`, by argument.
         numbers: its own keyword-only parameters, with defaults and types.
+        formerly: what those of them that were renamed were called, by today's name.
     """
 
     name: str
@@ -44,6 +46,12 @@ class Method:
     source: str
     help: dict[str, str]
     numbers: dict[str, Parameter]
+    formerly: dict[str, str]
+
+    def renamed(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of arguments, in which those that were renamed stand under today's names."""
+        today = {former: now for now, former in self.formerly.items()}
+        return {today.get(key, key): value for key, value in record.items()}
 
 
 def names(family: str) -> list[str]:
@@ -53,20 +61,24 @@ def names(family: str) -> list[str]:
 
 
 def find(family: str, name: str) -> Any:
-    """The function that has its file's name, or the class that has it in capitals (``logit_offset.LogitOffset``)."""
-    _check(family, name)
-    stem = name.replace("-", "_")
+    """The function that has its file's name, or the class that has it in capitals (``logit_offset.LogitOffset``).
+
+    A name that a method had formerly finds it too.
+    """
+    stem = _today(family, name).replace("-", "_")
     module = importlib.import_module(f"reclaim.{FAMILIES[family].replace('/', '.')}.{stem}")
     return getattr(module, stem, None) or getattr(module, _capitals(stem))
 
 
 @cache
 def describe(family: str, name: str) -> Method:
-    """What a method's file says of it. Nothing is imported, so that help costs no torch."""
-    _check(family, name)
-    stem = name.replace("-", "_")
-    path = _folder(family) / f"{stem}.py"
-    main = _definition(ast.parse(path.read_text(encoding="utf-8")).body, stem, _capitals(stem))
+    """What a method's file says of it. Nothing is imported, so that help costs no torch.
+
+    ``FORMERLY = {"alpha": "weight"}`` in the file says what an argument, or the method itself, was called before.
+    """
+    name = _today(family, name)
+    stem, body = name.replace("-", "_"), _body(family, name)
+    main = _definition(body, stem, _capitals(stem))
     maker = main if isinstance(main, ast.FunctionDef) else _definition(main.body, "fit")
     docs = ast.get_docstring(main) or ""
     return Method(
@@ -75,6 +87,7 @@ def describe(family: str, name: str) -> Method:
         source=" ".join(" ".join(_section(docs, "Source")).split()).rstrip("."),
         help=_arguments(_section(ast.get_docstring(maker) or "", "Args")) if maker else {},
         numbers=_numbers(maker) if maker else {},
+        formerly={now: former for now, former in _formerly(body).items() if now != name},
     )
 
 
@@ -82,9 +95,29 @@ def _folder(family: str) -> Path:
     return Path(__file__).parent.parent / FAMILIES[family]
 
 
-def _check(family: str, name: str) -> None:
-    if name not in names(family):
-        raise unknown({"diagnoses": "diagnosis", "data": "data source"}.get(family, family[:-1]), name, names(family))
+def _today(family: str, name: str) -> str:
+    """The name of the method that is called so, or was.
+
+    Raises: BadInput if there is none.
+    """
+    known = names(family)
+    for method in known if name not in known else ():
+        if _formerly(_body(family, method)).get(method) == name:
+            return method
+    if name not in known:
+        raise unknown({"diagnoses": "diagnosis", "data": "data source"}.get(family, family[:-1]), name, known)
+    return name
+
+
+def _body(family: str, name: str) -> list[ast.stmt]:
+    path = _folder(family) / f"{name.replace('-', '_')}.py"
+    return ast.parse(path.read_text(encoding="utf-8")).body
+
+
+def _formerly(body: list[ast.stmt]) -> dict[str, str]:
+    """What the file's ``FORMERLY`` holds."""
+    values = [n.value for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "FORMERLY"]
+    return ast.literal_eval(values[0]) if values else {}
 
 
 def _capitals(stem: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput, few
 
-__all__ = ["Weights", "check_same", "copied", "distance", "is_running_statistic", "mix"]
+__all__ = ["Weights", "check_same", "distance", "is_running_statistic", "mix"]
 
 Weights: TypeAlias = dict[str, Tensor]
 
@@ -28,19 +28,14 @@ def check_same(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor]) -> 
             raise BadInput(f"{name!r} has shape {list(tensor.shape)} before and {list(theta_1[name].shape)} after.")
 
 
-def copied(theta: Mapping[str, Tensor]) -> Weights:
-    """A copy that shares no memory."""
-    return {name: tensor.detach().clone() for name, tensor in theta.items()}
-
-
-def mix(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], weight: float) -> Weights:
-    """(1 - weight) θ₀ + weight θ₁, entry by entry.
+def mix(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], alpha: float) -> Weights:
+    """(1 - α) θ₀ + α θ₁, entry by entry.
 
     The ends are bit-exact, equal entries stay bit-equal, and integer buffers are carried over from θ₁, not averaged.
     """
     check_same(theta_0, theta_1)
     return {
-        name: torch.lerp(start, theta_1[name].to(start), weight) if start.is_floating_point() else theta_1[name].clone()
+        name: torch.lerp(start, theta_1[name].to(start), alpha) if start.is_floating_point() else theta_1[name].clone()
         for name, start in theta_0.items()
     }
 

@@ -86,7 +86,7 @@ def mixture(
     before: Classifier, after: Classifier, weight: float, inputs: Split, inference: Inference = Inference()
 ) -> Classifier:
     """The classifier part of the way; where the running statistics of the two differ, with its own, from `inputs`."""
-    mixed = after.with_weights(interpolation(before.weights, after.weights, weight=weight))
+    mixed = after.with_weights(interpolation(before.weights, after.weights, alpha=weight))
     if 0 < weight < 1 and statistics_differ(before.weights, after.weights):
         return measure_again(mixed, inputs, inference)
     return mixed

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from reclaim.models.weights import copied
 from reclaim.report.diagnoses.drift import drift
 from tests import toys
+from tests.toys import copied
 
 THETA = toys.classifier().weights
 ROWS = replace(toys.snapshot(), weights=THETA)

@@ -83,7 +83,8 @@ def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
 
     if force:
         shutil.rmtree(partial, ignore_errors=True)
-    if (partial / "claim.json").is_file() and (found := read_json(partial / "claim.json")) != what:
+    method = describe("recipes", what["recipe"])
+    if (partial / "claim.json").is_file() and (found := method.renamed(read_json(partial / "claim.json"))) != what:
         other = [
             f"{key} was {found.get(key)!r}, is {value!r}" for key, value in what.items() if found.get(key) != value
         ]

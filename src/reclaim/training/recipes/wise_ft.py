@@ -13,19 +13,21 @@ from reclaim.training.recipes.fine_tune import fine_tune
 
 __all__ = ["wise_ft"]
 
+FORMERLY = {"alpha": "weight"}
+
 
 def wise_ft(
     model: Classifier,
     data: Data,
     budget: Budget = Budget(),
     *,
-    weight: float = 0.5,
+    alpha: float = 0.5,
     mode: Literal["train", "eval"] = "train",
 ) -> Classifier:
     """Fine-tune everything, then interpolate between the pretrained and the fine-tuned weights.
 
     Args:
-        weight: 0 is the pretrained model, 1 the fine-tuned one.
+        alpha: 0 is the pretrained model, 1 the fine-tuned one.
         mode: "eval" keeps batch norm's running statistics and switches dropout off while training.
 
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (WiSE-FT).
@@ -33,8 +35,8 @@ def wise_ft(
         instead of interpolated.
     """
     tuned = fine_tune(model, data, budget, mode=mode)
-    mixed = tuned.with_weights(interpolation(model.weights, tuned.weights, weight=weight))
-    if 0 < weight < 1 and statistics_differ(model.weights, tuned.weights):
+    mixed = tuned.with_weights(interpolation(model.weights, tuned.weights, alpha=alpha))
+    if 0 < alpha < 1 and statistics_differ(model.weights, tuned.weights):
         rows = data.seen_only("train")
         return measure_again(mixed, rows, budget.inference)
     return mixed
