@@ -42,7 +42,7 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
         if classes and not model.classes:
             model = model.bind(classes)
         classes = model.classes or next(iter(model.namings), ())
-        about["preprocess"] = asdict(model.preprocess)
+        about["preprocess"] = asdict(model.images)
         module = Served(model.copy().module.cpu(), None if calibrator is None else as_module(calibrator, classes))
         given, rows = "images", torch.randn(16, *_size(model), generator=random)
     elif calibrator is not None:
@@ -74,7 +74,7 @@ def _is_affine(calibrator: Calibrator) -> bool:
 
 def _size(model: Classifier) -> tuple[int, int, int]:
     """Channels, height and width of the images."""
-    side = model.preprocess.crop
+    side = model.images.crop
     if side is None:
         raise BadInput(f"the size of the images that {model.name!r} takes is unknown; say it: --image-size PIXELS.")
-    return model.preprocess.channels or 3, side, side
+    return model.images.channels or 3, side, side

@@ -87,20 +87,20 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     from reclaim.models.directory import load
 
     model = load(spec)
-    preprocess = model.preprocess
     if inputs.image_size is not None:
         if inputs.image_size < 1:
             raise BadInput(f"--image-size must be at least 1 pixel; given: {inputs.image_size}.")
-        preprocess = replace(preprocess, resize=inputs.image_size, crop=inputs.image_size)
+        size = replace(model.images, resize=inputs.image_size, crop=inputs.image_size)
+        model = replace(model, preprocess=size)
     if (inputs.mean is None) != (inputs.std is None):
         raise BadInput("--mean and --std go together: three numbers each.")
     if inputs.mean is not None and inputs.std is not None:
         if min(inputs.std) <= 0:
             raise BadInput(f"--std must be above 0; given: {inputs.std}.")
-        preprocess = replace(preprocess, mean=inputs.mean, std=inputs.std)
+        model = replace(model, preprocess=replace(model.images, mean=inputs.mean, std=inputs.std))
     if inputs.classes is not None:
         model = replace(model, classes=check_classes(_lines(inputs.classes), model.num_outputs))
-    return replace(model, preprocess=preprocess)
+    return model
 
 
 def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bool = False) -> "Data":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -10,9 +10,11 @@ from torch.optim.swa_utils import update_bn
 
 from reclaim.core.inference import Inference
 from reclaim.core.progress import track
+from reclaim.data.inputs.protocol import Inputs
+from reclaim.data.loader import moved
 from reclaim.data.records import Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import find_device
+from reclaim.models.forward import Run, find_device
 from reclaim.models.predict import evaluation_batches
 from reclaim.models.weights import is_running_statistic
 
@@ -37,6 +39,11 @@ def measure_again(model: Classifier, rows: Split, inference: Inference = Inferen
     where = find_device(inference)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:ENOUGH]
     loader = evaluation_batches(model, rows.rows(order), inference)
-    update_bn(track(loader, "batch norm", total=len(loader)), fresh.module.to(where), device=where)
+
+    def inputs() -> Iterator[list[Inputs]]:  # update_bn takes the first of each
+        for x, _ in track(loader, "batch norm", total=len(loader)):
+            yield [moved(x, where)]
+
+    update_bn(inputs(), Run(fresh.module.to(where)))
     fresh.module.train(model.module.training)
     return fresh

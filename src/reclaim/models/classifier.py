@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from reclaim.core.checks import check_classes, check_same_classes
 from reclaim.core.errors import BadInput, few
 from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.models.checkpoint import Container
 from reclaim.models.weights import Weights
 
@@ -23,11 +25,11 @@ class Classifier:
     """A network that classifies.
 
     Attributes:
-        module: the network; its answers are logits [B, C].
+        module: the network; it answers logits [B, C], or a mapping or a record that has them.
         head: the dotted name of its last linear layer (or 1x1 convolution), one output per class.
         classes: the name of each output; empty until `bind` settles which naming applies.
         namings: the ways its outputs may be named, most likely first; empty if nothing is known.
-        preprocess: what it expects of its inputs.
+        preprocess: what makes its inputs of examples; a `Preprocess` where they are images.
         library, name: how `reclaim.models` makes such a network.
         seen: the classes it was fine-tuned on, where that is known.
         container: the file format it came in.
@@ -37,7 +39,7 @@ class Classifier:
     head: str
     classes: tuple[str, ...] = ()
     namings: tuple[tuple[str, ...], ...] = ()
-    preprocess: Preprocess = Preprocess()
+    preprocess: Maker = Preprocess()
     library: str = "plain"
     name: str = ""
     seen: tuple[str, ...] | None = None
@@ -62,6 +64,20 @@ class Classifier:
     def weights(self) -> Weights:
         """The state dict; its tensors are the network's own."""
         return self.module.state_dict()
+
+    @property
+    def images(self) -> Preprocess:
+        """How its inputs are made of images; BadInput if they are made of something else."""
+        if isinstance(self.preprocess, Preprocess):
+            return self.preprocess
+        raise BadInput(
+            f"the inputs of {self.name!r} are not made of images, but by {type(self.preprocess).__name__}: size, mean "
+            "and standard deviation of images do not apply."
+        )
+
+    def inputs(self, *examples: Any) -> Inputs:
+        """What the network takes for these examples, as one batch."""
+        return self.preprocess.collate([self.preprocess(example) for example in examples])
 
     def copy(self) -> Classifier:
         """The same classifier with weights of its own."""

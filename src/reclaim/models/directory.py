@@ -52,7 +52,7 @@ def save(folder: Path, model: Classifier) -> None:
         "name": model.name,
         "classes": list(model.classes),
         "seen": None if model.seen is None else list(model.seen),
-        "preprocess": asdict(model.preprocess),
+        "preprocess": asdict(model.preprocess) if isinstance(model.preprocess, Preprocess) else None,
     }
     write_json(folder / ABOUT, about)
 
@@ -85,12 +85,12 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _with_about(model: Classifier, folder: Path) -> Classifier:
     about = _about(folder)
-    preprocess: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in about["preprocess"].items()
+    images: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in (about["preprocess"] or {}).items()
     }
     return replace(
         model,
         classes=check_classes(about["classes"], model.num_outputs if about["classes"] else None),
         seen=None if about.get("seen") is None else tuple(about["seen"]),
-        preprocess=Preprocess(**preprocess),
+        preprocess=Preprocess(**images) if images else model.preprocess,  # what is no image's, the library knows
     )

@@ -1,29 +1,85 @@
-"""Running a network: where, and what it answers."""
+"""Running a network: where, with what, and what it answers.
+
+A network takes a tensor, or a mapping of tensors as keyword arguments. It answers logits [B, C], or a mapping or a
+record that has them under the name `logits`, as transformers' `ModelOutput` and torchvision's `GoogLeNetOutputs` do.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
+from reclaim.data.inputs.protocol import Inputs, shapes
 
-__all__ = ["find_device", "logits_of"]
+__all__ = ["Run", "device_of", "evaluating", "find_device", "logits_in", "logits_of", "run"]
 
 
-def logits_of(module: nn.Module, x: Tensor) -> Tensor:
-    """The logits [B, C] for inputs x [B, …], or an error that shows what the network was given."""
-    try:
-        z = module(x)
-    except RuntimeError as error:
-        raise BadInput(
-            f"the network cannot take inputs of shape {list(x.shape[1:])}: {str(error).splitlines()[0]}\n"
-            "  Say how inputs are prepared: --image-size, --mean, --std."
-        ) from error
+def run(module: nn.Module, x: Inputs) -> Any:
+    """What the network answers to inputs [B, …]."""
+    return module(x) if isinstance(x, Tensor) else module(**x)
+
+
+def logits_in(answer: Any) -> Tensor:
+    """The logits [B, C] in what a network answered.
+
+    Raises: BadInput if there are none.
+    """
+    if isinstance(answer, Tensor):
+        z: Any = answer
+    elif isinstance(answer, Mapping):
+        z = answer.get("logits", answer)
+    else:
+        z = getattr(answer, "logits", answer)  # a record of whatever library
     if not isinstance(z, Tensor) or z.ndim != 2:
         given = list(z.shape) if isinstance(z, Tensor) else type(z).__name__
         raise BadInput(f"a classifier answers logits [rows, classes]; this network answers {given}.")
     return z
+
+
+def logits_of(module: nn.Module, x: Inputs) -> Tensor:
+    """The logits [B, C] for inputs [B, …], or an error that shows what the network was given."""
+    try:
+        answer = run(module, x)
+    except (RuntimeError, TypeError) as error:
+        raise BadInput(
+            f"the network cannot take inputs of shape {shapes(x)}: {str(error).splitlines()[0]}\n"
+            "  Say how inputs are prepared: --image-size, --mean, --std."
+        ) from error
+    return logits_in(answer)
+
+
+class Run(nn.Module):
+    """A network that takes its inputs as one argument, for functions that know networks of one argument only."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Inputs) -> Any:
+        return run(self.module, x)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[nn.Module]:
+    """The network in evaluation mode for a while; each part returns to the mode it was in."""
+    before = [(part, part.training) for part in module.modules()]
+    try:
+        yield module.eval()
+    finally:
+        for part, was in before:
+            part.training = was
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the network's first parameter is; the CPU for a network without any."""
+    first = next(module.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
 
 
 def find_device(inference: Inference) -> torch.device:

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from reclaim.calibration.protocol import Calibrator
 from reclaim.core.affine import Affine
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.protocol import Inputs
+from reclaim.data.loader import moved
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import logits_of
+from reclaim.models.forward import device_of, evaluating, logits_of
 
 __all__ = ["ends_with_head", "find_head", "first_channels", "fold"]
 
@@ -58,14 +60,17 @@ def fold(model: Classifier, calibrator: Calibrator) -> Classifier:
 
 
 @torch.inference_mode()
-def ends_with_head(model: Classifier, x: Tensor) -> bool:
+def ends_with_head(model: Classifier, x: Inputs) -> bool:
     """Whether the logits for inputs x [B, …] are the head's own outputs."""
     caught: list[Tensor] = []
-    hook = model.last_layer.register_forward_hook(lambda _, inputs, output: caught.append(output))
-    was_training = model.module.training
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        caught[:] = [output.clone()]  # what comes after may change it in place
+
+    hook = model.last_layer.register_forward_hook(keep)
     try:
-        z = logits_of(model.module.eval(), x.to(model.last_layer.weight.device))
+        with evaluating(model.module) as module:
+            z = logits_of(module, moved(x, device_of(module)))
     finally:
         hook.remove()
-        model.module.train(was_training)
-    return caught[-1].shape == z.shape and torch.equal(caught[-1], z)
+    return caught[0].shape == z.shape and torch.equal(caught[0], z)

@@ -25,7 +25,7 @@ def head_alone(model: Classifier, data: Data, inference: Inference = Inference()
     Raises: BadInput if the network goes on after its last layer.
     """
     model = model.bind(data.classes)
-    if not ends_with_head(model, model.preprocess(data.seen_only("train").read(0))[None]):
+    if not ends_with_head(model, model.inputs(data.seen_only("train").read(0))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so that layer is no classifier "
             "of features.\n  Retrain the whole network instead."

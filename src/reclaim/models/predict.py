@@ -13,10 +13,11 @@ from reclaim.core.checks import check_finite
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.progress import track
+from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import find_device, logits_of
+from reclaim.models.forward import evaluating, find_device, logits_of
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
@@ -41,7 +42,7 @@ def predict(
         data: its classes, all of which the model must have, become the columns.
         split: the name of one of its splits.
         out: write a snapshot file block by block and open that, so that memory does not grow with the rows.
-        features: keep the inputs of the head too (averaged over positions where it is a convolution).
+        features: keep the inputs of the head too (averaged over positions where it has several).
         half: store logits and features in half precision.
         shard_size: bytes; a larger snapshot is written as several files with an index.
         inference: batch size, workers, device.
@@ -91,8 +92,6 @@ def answers(
     """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
     where = find_device(inference)
     columns = None if model.classes == classes else model.columns(classes).to(where)
-    was_training = model.module.training
-    module = model.module.to(where).eval()
     caught: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -100,19 +99,26 @@ def answers(
 
     hook = model.last_layer.register_forward_pre_hook(keep)
     try:
-        start = 0
-        loader = evaluation_batches(model, rows, inference)
-        for x, _ in track(loader, what, total=len(loader)):
-            z = logits_of(module, placed(x, where))
-            f = caught[0].flatten(2).mean(dim=2) if caught[0].ndim > 2 else caught[0]
-            yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
-            start += len(x)
+        with evaluating(model.module.to(where)) as module:
+            start = 0
+            loader = evaluation_batches(model, rows, inference)
+            for x, _ in track(loader, what, total=len(loader)):
+                z = logits_of(module, placed(x, where))
+                f = _averaged(caught[0], model.last_layer)
+                yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
+                start += len(z)
     finally:
         hook.remove()
-        module.train(was_training)
 
 
-def evaluation_batches(model: Classifier, rows: Split, inference: Inference) -> DataLoader[tuple[Tensor, Tensor]]:
+def _averaged(f: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """Inputs of the head [B, D], averaged over positions: [B, D, …] of a convolution, [B, …, D] of a linear layer."""
+    if f.ndim == 2:
+        return f
+    return f.flatten(2).mean(dim=2) if isinstance(layer, nn.Conv2d) else f.flatten(1, -2).mean(dim=1)
+
+
+def evaluation_batches(model: Classifier, rows: Split, inference: Inference) -> DataLoader[tuple[Inputs, Tensor]]:
     """The rows in their own order, in batches that suit the device."""
     size = inference.batch_size or (32 if find_device(inference).type == "cpu" else 256)
     return batches(rows, model.preprocess, size, inference.workers)

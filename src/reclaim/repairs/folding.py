@@ -24,8 +24,7 @@ def fold_offset(
     is the largest constant that costs no more held-out seen rows than the offset does: the loss grows with it, so what
     is certified of the offset holds for it too.
     """
-    first = mixed.preprocess(rows.read(0))[None]
-    if ends_with_head(mixed, first):
+    if ends_with_head(mixed, mixed.inputs(rows.read(0))):
         return fold(mixed, offset), offset.offset
     least = _right(replace(answers, logits=offset(answers.logits)))
 

@@ -16,20 +16,22 @@ from torch.utils.data import DataLoader
 from reclaim.core.compat import reset_accelerator
 from reclaim.core.errors import BadInput
 from reclaim.core.progress import track
-from reclaim.data.loader import Examples, collate, placed
+from reclaim.data.inputs.protocol import Inputs
+from reclaim.data.loader import Examples, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
+from reclaim.models.forward import logits_of
 from reclaim.training.budget import Budget
 from reclaim.training.resume import RunState
 
 __all__ = ["Loss", "classification", "fit"]
 
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Loss = Callable[[nn.Module, Inputs, Tensor], Tensor]
 
 
-def classification(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def classification(net: nn.Module, x: Inputs, y: Tensor) -> Tensor:
     """Cross-entropy over all classes, seen and absent."""
-    return cross_entropy(net(x), y)
+    return cross_entropy(logits_of(net, x), y)
 
 
 def fit(
@@ -129,13 +131,13 @@ def _optimizer(params: list[nn.Parameter], budget: Budget) -> torch.optim.Optimi
 
 def _epoch(
     rows: Split, model: Classifier, budget: Budget, epoch: int, first: int, size: int, rank: int, share: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
+) -> DataLoader[tuple[Inputs, Tensor]]:
     """This process's part of every full batch of an epoch, from batch `first` on; the seed alone decides the order."""
     shuffle = torch.Generator().manual_seed(budget.seed * 1_000_003 + epoch)
     order = torch.randperm(len(rows), generator=shuffle).tolist()
     full = [order[i : i + size][rank::share] for i in range(0, len(rows) - size + 1, size)]
     examples = Examples(rows, model.preprocess, budget.augment, (budget.seed, epoch))
-    return DataLoader(examples, batch_sampler=full[first:], num_workers=budget.workers, collate_fn=collate)
+    return DataLoader(examples, batch_sampler=full[first:], num_workers=budget.workers, collate_fn=examples.collate)
 
 
 def _keeper(model: Classifier, data: Data) -> Callable[[], None]:

@@ -67,8 +67,8 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
     from reclaim.models.directory import save
     from reclaim.models.head import ends_with_head, fold
 
-    size = model.preprocess.crop
-    if size and not ends_with_head(model, torch.zeros(1, model.preprocess.channels or 3, size, size)):
+    size = model.images.crop
+    if size and not ends_with_head(model, torch.zeros(1, model.images.channels or 3, size, size)):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer, so no change of that layer is this calibrator.\n"
             "  `reclaim repair` finds the change that costs as many held-out rows."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,12 +14,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
+from reclaim.data.inputs.protocol import Augment, Inputs, stack
 
-__all__ = ["SUFFIXES", "Augment", "Preprocess", "decode"]
+__all__ = ["SUFFIXES", "Preprocess", "decode"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-
-Augment = Literal["none", "flip", "crop-flip"]
 
 _MODES = {1: "L", 3: "RGB"}
 
@@ -63,6 +63,10 @@ class Preprocess:
             shape = (-1,) + (1,) * (x.ndim - 1)
             x = (x - torch.tensor(self.mean).view(shape)) / torch.tensor(self.std).view(shape)
         return x
+
+    def collate(self, inputs: Sequence[Inputs]) -> Inputs:
+        """Stacked; BadInput if they are not of one size."""
+        return stack(inputs)
 
     def _image(self, image: Image.Image, augment: Augment, random: np.random.Generator) -> Tensor:
         """[channels, H, W] in [0, 1]."""

@@ -47,7 +47,7 @@ def linear_probe(
     if not iterations:
         return tuned
     seen = [name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen]
-    if not ends_with_head(tuned, tuned.preprocess(data.seen_only("train").read(0))[None]):
+    if not ends_with_head(tuned, tuned.inputs(data.seen_only("train").read(0))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so fitting that layer to "
             "features is not a convex problem.\n  Train it by gradient steps instead: frozen-backbone."
