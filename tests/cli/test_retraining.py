@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reclaim.cli import retraining
-from reclaim.data.load import load
-from reclaim.models.directory import load as load_model
+from reclaim.data.load import load_data
+from reclaim.models.directory import load_model
 from reclaim.repairs.by_retraining import NAME
 from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.training.budget import Budget
@@ -34,7 +34,7 @@ def tuned(shop: Path, reclaim) -> str:
 def by_hand(**numbers):
     """What Python finds with the same recipe."""
     recipe = lambda model, data: wise_ft(model, data, BUDGET, alpha=0.8, mode="eval")  # noqa: E731
-    return pseudo_cross_validation(load_model("before"), load("target"), recipe, **numbers)
+    return pseudo_cross_validation(load_model("before"), load_data("target"), recipe, **numbers)
 
 
 def test_it_repeats_the_recipe_with_its_numbers_and_budget(tuned: str, reclaim) -> None:
@@ -82,9 +82,9 @@ def test_a_record_written_under_a_number_s_former_name_is_repeated_too(tuned: st
     path = Path(tuned, "run.json")
     text = path.read_text()
     assert text.count('"alpha": 0.8') == 1
-    now = retraining.recipe_of(tuned, Inference())(load_model("before"), load("target"))
+    now = retraining.recipe_of(tuned, Inference())(load_model("before"), load_data("target"))
     path.write_text(text.replace('"alpha"', '"weight"'))
-    then = retraining.recipe_of(tuned, Inference())(load_model("before"), load("target"))
+    then = retraining.recipe_of(tuned, Inference())(load_model("before"), load_data("target"))
     assert toys.same(now.weights, then.weights) and not toys.same(now.weights, load_model("before").weights)
 
 

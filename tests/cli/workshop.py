@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reclaim.data.load import load
+from reclaim.data.load import load_data
 from reclaim.data.records import Data
 from reclaim.data.sources.digits import digits
-from reclaim.models.directory import save
+from reclaim.models.directory import save_model
 from reclaim.models.libraries.plain import plain
 from reclaim.models.predict import predict
 from reclaim.snapshots.snapshot import Snapshot
@@ -38,15 +38,15 @@ def build(root: Path) -> None:
     write(root / "source", digits(), "train", 400)
     for split, count in (("train", 150), ("val", 150), ("test", 125)):
         write(root / "target", digits("digits-shifted"), split, count)
-    target = load(str(root / "target"))
+    target = load_data(str(root / "target"))
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the network's first weights are drawn
         start = plain(FACTORY).bind(CLASSES)
-    before = fine_tune(start, load(str(root / "source")), Budget(20, 0.05, 32))
+    before = fine_tune(start, load_data(str(root / "source")), Budget(20, 0.05, 32))
     after = replace(fine_tune(before, target, Budget(20, 0.02, 32)), seen=SEEN)
     for name, model in (("before", before), ("after", after)):
         (root / name).mkdir()
-        save(root / name, model)
+        save_model(root / name, model)
         for split in ("val", "test"):
             save_snapshot(root / f"{name}-{split}.safetensors", predict(model, target, split))
 

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from reclaim.core.extras import require
-from reclaim.data.load import load
+from reclaim.data.load import load_data
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
-from reclaim.models.directory import load as load_model
-from reclaim.models.directory import save
+from reclaim.models.directory import load_model, save_model
 from reclaim.models.networks import resnet20
 from reclaim.repairs.models import Repair, repair
 from reclaim.repairs.rows import divide
@@ -46,7 +45,7 @@ def run(before: str, after: str, data: Data, **preprocess: object) -> Pair:
 def cifar(real_data: Path) -> Pair:
     """ResNet-20 on CIFAR-10, fine-tuned on five classes of a JPEG copy."""
     name, weights = "plain/reclaim.networks:resnet20@", real_data / "weights"
-    data = load(str(real_data / "images" / "cifar10_jpeg_test.npz"))
+    data = load_data(str(real_data / "images" / "cifar10_jpeg_test.npz"))
     data = data.with_seen(("airplane", "bird", "deer", "frog", "ship"))
     files = weights / "resnet20_cifar10.safetensors", weights / "resnet20_cifar10_ft5.safetensors"
     return run(f"{name}{files[0]}", f"{name}{files[1]}", data, **IMAGENET)
@@ -58,7 +57,7 @@ def tiny_imagenet(real_data: Path) -> Pair:
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
     name, weights = "torchvision/squeezenet1_0@", real_data / "weights"
-    data = load(str(real_data / "images" / "tiny_imagenet200_val.npz")).with_seen(tuple(SEEN.read_text().split()))
+    data = load_data(str(real_data / "images" / "tiny_imagenet200_val.npz")).with_seen(tuple(SEEN.read_text().split()))
     files = weights / "squeezenet1_0_imagenet1k.safetensors", weights / "squeezenet1_0_tin100_finetuned.safetensors"
     return run(f"{name}{files[0]}", f"{name}{files[1]}", data, resize=96, crop=96)
 
@@ -95,7 +94,7 @@ def pixels(pair: Pair, count: int) -> torch.Tensor:
 def test_the_repaired_cifar_network_is_an_ordinary_file_that_gives_the_reported_logits(
     cifar: Pair, tmp_path: Path
 ) -> None:
-    save(tmp_path, cifar.done.model)
+    save_model(tmp_path, cifar.done.model)
     module = resnet20()
     module.load_state_dict(load_file(tmp_path / "model.safetensors"))
     torch.testing.assert_close(
@@ -107,7 +106,7 @@ def test_the_repaired_cifar_network_is_an_ordinary_file_that_gives_the_reported_
 def test_the_repaired_squeezenet_is_an_ordinary_file_that_gives_the_reported_logits(
     tiny_imagenet: Pair, tmp_path: Path
 ) -> None:
-    save(tmp_path, tiny_imagenet.done.model)
+    save_model(tmp_path, tiny_imagenet.done.model)
     module = require("torchvision.models", extra="torchvision").squeezenet1_0()
     module.load_state_dict(load_file(tmp_path / "model.safetensors"))
     columns = tiny_imagenet.done.model.columns(tiny_imagenet.data.classes)

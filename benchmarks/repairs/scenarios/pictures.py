@@ -20,9 +20,9 @@ from benchmarks.repairs.scenarios.records import (
     split_of,
 )
 from reclaim.data.inputs.image import Preprocess
-from reclaim.data.load import load
+from reclaim.data.load import load_data
 from reclaim.data.records import Data, Split
-from reclaim.models.directory import load as load_model
+from reclaim.models.directory import load_model
 
 __all__ = ["FAMILIES"]
 
@@ -42,7 +42,7 @@ HALF = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 @cache
 def _images(file: str, side: int) -> tuple[tuple[str, ...], Split]:
     """A file's class names, and its images as arrays of one size."""
-    data = load(str(from_data_folder(file)))
+    data = load_data(str(from_data_folder(file)))
     rows = data.split("all")
     x = np.empty((len(rows), side, side, 3), dtype=np.uint8)
     for i in range(len(rows)):

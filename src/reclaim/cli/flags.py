@@ -84,9 +84,9 @@ class Inputs:
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     """Load a model and set what the flags say of its inputs and outputs."""
     from reclaim.core.checks import check_classes
-    from reclaim.models.directory import load
+    from reclaim.models.directory import load_model
 
-    model = load(spec)
+    model = load_model(spec)
     if inputs.image_size is not None:
         if inputs.image_size < 1:
             raise BadInput(f"--image-size must be at least 1 pixel; given: {inputs.image_size}.")
@@ -108,9 +108,9 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
 
     With --skip-bad, examples that cannot be read are left out, counted and listed on standard error.
     """
-    from reclaim.data.load import drop_unreadable, load
+    from reclaim.data.load import drop_unreadable, load_data
 
-    data = load(source)
+    data = load_data(source)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
         data = data.with_seen(tuple(_lines(Path(seen)) if Path(seen).is_file() else seen.split(",")))

@@ -10,10 +10,10 @@ from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
 from reclaim.data.records import Data, Split
 
-__all__ = ["drop_unreadable", "load"]
+__all__ = ["drop_unreadable", "load_data"]
 
 
-def load(source: str) -> Data:
+def load_data(source: str) -> Data:
     """Open the data that `source` names: a folder of class folders, an ``.npz`` or Parquet file, or ``digits``.
 
     Raises: BadInput if there is nothing usable.

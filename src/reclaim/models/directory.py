@@ -18,13 +18,13 @@ from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
 
-__all__ = ["load", "save"]
+__all__ = ["load_model", "save_model"]
 
 ABOUT = "reclaim.json"
 OURS = "reclaim.networks:"  # the only code that a model directory may name
 
 
-def load(spec: str) -> Classifier:
+def load_model(spec: str) -> Classifier:
     """Load the model that `spec` names.
 
     Raises: BadInput if it does not exist, its file is broken, or the weights do not fit.
@@ -44,7 +44,7 @@ def load(spec: str) -> Classifier:
     return find("models", library)(name, Path(checkpoint) if checkpoint else None)
 
 
-def save(folder: Path, model: Classifier) -> None:
+def save_model(folder: Path, model: Classifier) -> None:
     """Write weights and ``reclaim.json`` into a folder that exists."""
     save_weights(folder / f"model{model.container.suffix}", model.weights, model.container)
     about = {

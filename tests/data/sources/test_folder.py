@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from reclaim.core.errors import BadInput
-from reclaim.data.load import drop_unreadable, load
+from reclaim.data.load import drop_unreadable, load_data
 
 
 def picture(path: Path, value: int = 0) -> None:
@@ -19,7 +19,7 @@ def picture(path: Path, value: int = 0) -> None:
 def test_without_splits_every_row_is_in_all_and_every_class_seen(tmp_path: Path) -> None:
     for i, name in enumerate(("bee", "ant", "ant")):
         picture(tmp_path / name / f"{i}.png", 10 * i)
-    data = load(str(tmp_path))
+    data = load_data(str(tmp_path))
     assert data.classes == ("ant", "bee") and list(data.splits) == ["all"] and data.seen.tolist() == [True, True]
     rows = data.split("all")
     assert rows.labels.tolist() == [0, 0, 1]
@@ -32,7 +32,7 @@ def test_the_classes_of_the_training_split_are_seen(tmp_path: Path) -> None:
         for name in names:
             picture(tmp_path / split / name / "deep" / "x.JPEG")
     (tmp_path / "train" / ".cache").mkdir()
-    data = load(str(tmp_path))
+    data = load_data(str(tmp_path))
     assert data.classes == tuple("abcd") and list(data.splits) == ["test", "train", "val"]
     assert data.seen.tolist() == [False, True, False, True]
     assert data.split("train").labels.tolist() == [1, 3]
@@ -41,11 +41,11 @@ def test_the_classes_of_the_training_split_are_seen(tmp_path: Path) -> None:
 
 def test_folders_without_classes_or_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="has no class folders"):
-        load(str(tmp_path))
+        load_data(str(tmp_path))
     picture(tmp_path / "ant" / "x.png")
     (tmp_path / "bee").mkdir()
     with pytest.raises(BadInput, match=r"class folders without an image: .*bee"):
-        load(str(tmp_path))
+        load_data(str(tmp_path))
 
 
 def test_an_unreadable_image_is_named_and_can_be_dropped(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_an_unreadable_image_is_named_and_can_be_dropped(tmp_path: Path) -> None
         picture(tmp_path / "ant" / f"{i}.png")
     (tmp_path / "ant" / "1.png").write_bytes((tmp_path / "ant" / "1.png").read_bytes()[:40])
     (tmp_path / "ant" / "3.png").write_text("no image")
-    rows = load(str(tmp_path)).split("all")
+    rows = load_data(str(tmp_path)).split("all")
     for i in (1, 3):
         with pytest.raises(BadInput, match=rf"ant/{i}\.png cannot be read as an image"):
             rows.read(i)
@@ -65,14 +65,14 @@ def test_an_unreadable_image_is_named_and_can_be_dropped(tmp_path: Path) -> None
 def test_rows_of_rows_keep_their_place(tmp_path: Path) -> None:
     for i in range(5):
         picture(tmp_path / "ant" / f"{i}.png", i)
-    rows = load(str(tmp_path)).split("all").rows(torch.tensor([4, 2, 0])).rows(torch.tensor([False, True, True]))
+    rows = load_data(str(tmp_path)).split("all").rows(torch.tensor([4, 2, 0])).rows(torch.tensor([False, True, True]))
     assert [np.asarray(rows.read(i))[0, 0, 0] for i in range(2)] == [2, 0]
 
 
 def test_seen_classes_can_be_named(tmp_path: Path) -> None:
     for name in "abc":
         picture(tmp_path / name / "x.png")
-    data = load(str(tmp_path))
+    data = load_data(str(tmp_path))
     assert data.with_seen(("c", "a")).seen.tolist() == [True, False, True]
     for names in (("x",), ()):
         with pytest.raises(BadInput, match="seen classes that the data do not have"):
@@ -84,12 +84,12 @@ def test_seen_classes_can_be_named(tmp_path: Path) -> None:
 def test_over_more_classes_the_new_ones_are_absent(tmp_path: Path) -> None:
     for name in "bd":
         picture(tmp_path / name / "x.png")
-    data = load(str(tmp_path)).over(tuple("dcba"))
+    data = load_data(str(tmp_path)).over(tuple("dcba"))
     assert data.split("all").labels.tolist() == [2, 0] and data.seen.tolist() == [True, False, True, False]
     with pytest.raises(BadInput, match="lacks: d"):
-        load(str(tmp_path)).over(tuple("abc"))
+        load_data(str(tmp_path)).over(tuple("abc"))
 
 
 def test_a_place_that_does_not_exist_is_named() -> None:
     with pytest.raises(BadInput, match="no data at 'nowhere'"):
-        load("nowhere")
+        load_data("nowhere")

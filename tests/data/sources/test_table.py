@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from reclaim.core.errors import BadInput, BadKind
-from reclaim.data.load import load
+from reclaim.data.load import load_data
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
 LABELS = np.array([2, 0, 1, 1, 0, 2], dtype=np.int16)
@@ -28,7 +28,7 @@ def test_encoded_images_are_decoded_one_by_one(tmp_path: Path) -> None:
     stream, offset = encoded()
     names = np.frombuffer("\n".join(f"p{i}.png" for i in range(6)).encode(), dtype=np.uint8)
     np.savez(tmp_path / "d.npz", png=stream, offset=offset, label=LABELS, classes=["a", "b", "c"], names=names)
-    rows = load(str(tmp_path / "d.npz")).split("all")
+    rows = load_data(str(tmp_path / "d.npz")).split("all")
     assert all(np.array_equal(np.asarray(rows.read(i)), PICTURES[i]) for i in range(6))
     assert rows.labels.tolist() == LABELS.tolist() and rows.name(3) == "d.npz, row 3 (p3.png)"
 
@@ -38,7 +38,7 @@ def test_a_broken_image_among_them_is_named(tmp_path: Path) -> None:
     stream = stream.copy()
     stream[offset[4] : offset[4] + 60] = 0
     np.savez(tmp_path / "d.npz", png=stream, offset=offset, label=LABELS)
-    rows = load(str(tmp_path / "d.npz")).split("all")
+    rows = load_data(str(tmp_path / "d.npz")).split("all")
     with pytest.raises(BadInput, match=r"d\.npz, row 4 cannot be read"):
         rows.read(4)
     rows.read(3)
@@ -47,14 +47,14 @@ def test_a_broken_image_among_them_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("key", "values"), [("image", PICTURES), ("x", np.random.default_rng(0).normal(size=(6, 3)))])
 def test_arrays_are_taken_as_they_are(tmp_path: Path, key: str, values: np.ndarray) -> None:
     np.savez(tmp_path / "d.npz", label=LABELS, **{key: values})
-    data = load(str(tmp_path / "d.npz"))
+    data = load_data(str(tmp_path / "d.npz"))
     assert np.array_equal(data.split("all").read(3), values[3]) and data.classes == ("0", "1", "2")
 
 
 def test_a_column_of_splits_divides_the_rows(tmp_path: Path) -> None:
     split = np.array(["train", "train", "val", "val", "train", "val"])
     np.savez(tmp_path / "d.npz", x=np.arange(6.0), label=np.array([1, 0, 1, 2, 0, 2]), split=split)
-    data = load(str(tmp_path / "d.npz"))
+    data = load_data(str(tmp_path / "d.npz"))
     assert data.split("val").labels.tolist() == [1, 2, 2] and data.seen.tolist() == [True, True, False]
 
 
@@ -64,7 +64,7 @@ def test_broken_tables_are_refused_with_the_reason(tmp_path: Path) -> None:
     def refused(message: str, kind: type[Exception] = BadInput, **arrays: object) -> None:
         np.savez(path, **arrays)  # type: ignore[arg-type]
         with pytest.raises(kind, match=message):
-            load(str(path))
+            load_data(str(path))
 
     refused("none of label, labels, y; it has: x", x=np.zeros(3))
     refused("none of image, images, x, data", label=LABELS)
@@ -81,12 +81,12 @@ def test_a_parquet_file_as_datasets_writes_it(tmp_path: Path) -> None:
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
     rows = {"image": [Image.fromarray(picture) for picture in PICTURES], "label": LABELS.tolist()}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "d.parquet")
-    data = load(str(tmp_path / "d.parquet"))
+    data = load_data(str(tmp_path / "d.parquet"))
     assert data.classes == ("a", "b", "c") and data.split("all").labels.tolist() == LABELS.tolist()
     assert all(np.array_equal(np.asarray(data.split("all").read(i)), PICTURES[i]) for i in range(6))
     (tmp_path / "d.parquet").write_bytes((tmp_path / "d.parquet").read_bytes()[:200])
     with pytest.raises(BadInput, match="not a readable Parquet file"):
-        load(str(tmp_path / "d.parquet"))
+        load_data(str(tmp_path / "d.parquet"))
     datasets.Dataset.from_dict({"text": ["x"]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(BadInput, match="no column 'image'; it has: text"):
-        load(str(tmp_path / "t.parquet"))
+        load_data(str(tmp_path / "t.parquet"))

@@ -10,30 +10,30 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import Container, save_weights
-from reclaim.models.directory import load, save
+from reclaim.models.directory import load_model, save_model
 from tests import toys
 
 
 def test_a_factory_with_a_checkpoint_answers_as_the_network_did(tmp_path: Path) -> None:
     made = toys.classifier()
     save_weights(tmp_path / "w.safetensors", made.weights)
-    model, x = load(f"plain/tests.toys:Net@{tmp_path / 'w.safetensors'}"), torch.randn(4, 3)
+    model, x = load_model(f"plain/tests.toys:Net@{tmp_path / 'w.safetensors'}"), torch.randn(4, 3)
     assert torch.equal(model.module.eval()(x), made.module(x)) and model.head == "head"
 
 
 def test_the_number_of_classes_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(tmp_path / "w.pth", toys.Net(9).state_dict(), Container(".pth"))
-    assert load(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}").num_outputs == 9
+    assert load_model(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}").num_outputs == 9
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_model_directory_keeps_weights_classes_and_preprocessing(tmp_path: Path, suffix: str) -> None:
     kept = Preprocess(channels=1, resize=9, crop=8, mean=(0.5,), std=(0.25,))
     made = replace(toys.classifier(), preprocess=kept, seen=("ant",), container=Container(suffix))
-    save(tmp_path, made)
+    save_model(tmp_path, made)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([f"model{suffix}", "reclaim.json"])
-    back = load(f"plain/tests.toys:Net@{tmp_path}")
+    back = load_model(f"plain/tests.toys:Net@{tmp_path}")
     assert toys.same(back.weights, made.weights)
     assert (back.classes, back.seen, back.preprocess, back.container) == (
         made.classes,
@@ -44,14 +44,14 @@ def test_a_model_directory_keeps_weights_classes_and_preprocessing(tmp_path: Pat
 
 
 def test_a_directory_cannot_name_code_to_run(tmp_path: Path) -> None:
-    save(tmp_path, toys.classifier())
+    save_model(tmp_path, toys.classifier())
     with pytest.raises(BadInput, match=r"runs no code that a file names; name it yourself:\n  plain/tests.toys:Net@"):
-        load(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 def test_our_own_networks_need_no_factory(tmp_path: Path) -> None:
-    save(tmp_path, replace(load("plain/reclaim.networks:digits_cnn"), classes=tuple("0123456789")))
-    assert load(str(tmp_path)).classes == tuple("0123456789")
+    save_model(tmp_path, replace(load_model("plain/reclaim.networks:digits_cnn"), classes=tuple("0123456789")))
+    assert load_model(str(tmp_path)).classes == tuple("0123456789")
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_first_names(tmp_path: Path) -> None:
@@ -60,10 +60,10 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_names(tmp_path: Path
         tmp_path / "w.pth", {("old." + n if n == "first.bias" else n): t for n, t in theta.items()}, Container(".pth")
     )
     with pytest.raises(BadInput, match=r"missing: first\.bias\n  unexpected: old\.first\.bias"):
-        load(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}")
+        load_model(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}")
     save_weights(tmp_path / "w.pth", theta | {"first.bias": torch.zeros(4)}, Container(".pth"))
     with pytest.raises(BadInput, match=r"first\.bias has shape \[4\] there, \[11\] in the network"):
-        load(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}")
+        load_model(f"plain/tests.toys:Net@{tmp_path / 'w.pth'}")
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_weights_that_do_not_fit_are_refused_with_the_first_names(tmp_path: Path
 )
 def test_a_wrong_name_says_what_is_wrong(spec: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        load(spec)
+        load_model(spec)
 
 
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="there is no file"):
-        load(str(tmp_path))
+        load_model(str(tmp_path))
     (tmp_path / "reclaim.json").write_text(json.dumps({"library": "plain", "name": "reclaim.networks:resnet20"}))
     with pytest.raises(BadInput, match="lacks classes, preprocess"):
-        load(str(tmp_path))
+        load_model(str(tmp_path))

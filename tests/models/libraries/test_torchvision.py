@@ -13,7 +13,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
 from reclaim.data.classes.imagenet import imagenet_ids
 from reclaim.models.checkpoint import Container, load_weights, save_weights
-from reclaim.models.directory import load
+from reclaim.models.directory import load_model
 from reclaim.models.head import find_head, fold
 from reclaim.models.libraries.torchvision import _preset
 
@@ -45,7 +45,7 @@ def test_our_preprocessing_is_the_preset_pixel_for_pixel(name: str, size: tuple[
 def test_a_checkpoint_with_another_number_of_classes_builds_such_a_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_weights(tmp_path / "w.pth", zoo.resnet18(num_classes=7).state_dict(), Container(".pth"))
-    model = load(f"torchvision/resnet18@{tmp_path / 'w.pth'}")
+    model = load_model(f"torchvision/resnet18@{tmp_path / 'w.pth'}")
     assert model.num_outputs == 7 and not model.namings
 
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_with_another_number_of_classes_builds_such_a_head(tmp_path
 def test_a_folded_checkpoint_loads_with_plain_torchvision_and_adds_the_offset(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     save_weights(tmp_path / "w.safetensors", zoo.get_model(name, num_classes=5).state_dict())
-    model = load(f"torchvision/{name}@{tmp_path / 'w.safetensors'}").bind(tuple("abcde"))
+    model = load_model(f"torchvision/{name}@{tmp_path / 'w.safetensors'}").bind(tuple("abcde"))
     offset = LogitOffset(3.5, (True, False, True, False, False), tuple("abcde"))
     save_weights(tmp_path / "folded.safetensors", fold(model, offset).weights)
     plain = zoo.get_model(name, num_classes=5)
@@ -64,7 +64,7 @@ def test_a_folded_checkpoint_loads_with_plain_torchvision_and_adds_the_offset(tm
 
 def test_imagenet_classes_answer_to_ids_and_words(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.pth", zoo.squeezenet1_1().state_dict(), Container(".pth"))
-    model = load(f"torchvision/squeezenet1_1@{tmp_path / 'w.pth'}")
+    model = load_model(f"torchvision/squeezenet1_1@{tmp_path / 'w.pth'}")
     assert model.bind(("n01443537", "n01440764")).columns(("n01443537",)).tolist() == [1]
     assert model.bind(("goldfish",)).classes[0] == "tench"
     assert len(set(imagenet_ids())) == 1000 and list(imagenet_ids()) == sorted(imagenet_ids())
@@ -72,10 +72,10 @@ def test_imagenet_classes_answer_to_ids_and_words(tmp_path: Path) -> None:
 
 def test_an_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(BadInput, match=r"no torchvision model called 'resnet5' among .*; the nearest: resnet50"):
-        load("torchvision/resnet5")
+        load_model("torchvision/resnet5")
 
 
 def test_weights_of_another_architecture_are_refused_with_the_first_names(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.pth", zoo.squeezenet1_1().state_dict(), Container(".pth"))
     with pytest.raises(BadInput, match=r"missing: conv1\.weight, .*\n  unexpected: features\.0\.weight"):
-        load(f"torchvision/resnet18@{tmp_path / 'w.pth'}")
+        load_model(f"torchvision/resnet18@{tmp_path / 'w.pth'}")

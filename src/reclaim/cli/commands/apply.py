@@ -64,7 +64,7 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
     import torch
 
     from reclaim.core.files import atomic_directory, write_json
-    from reclaim.models.directory import save
+    from reclaim.models.directory import save_model
     from reclaim.models.head import ends_with_head, fold
 
     size = model.images.crop
@@ -74,5 +74,5 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
             "  `reclaim repair` finds the change that costs as many held-out rows."
         )
     with atomic_directory(out, force=force) as folder:
-        save(folder, fold(model, fitted))
+        save_model(folder, fold(model, fitted))
         write_json(folder / "run.json", output.run_record())

@@ -25,7 +25,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
     from reclaim.cli.commands.repair import write
     from reclaim.core.files import atomic_directory, check_free, write_json
     from reclaim.core.progress import track
-    from reclaim.models.directory import save
+    from reclaim.models.directory import save_model
     from reclaim.papers.demo import demo
     from reclaim.report.evaluate import evaluate
 
@@ -38,7 +38,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         record = write(folder, runs[0].repair, output, seed)
         for name, model in (("before", runs[0].before), ("after", runs[0].after)):
             (folder / name).mkdir()
-            save(folder / name, model)
+            save_model(folder / name, model)
         record["seeds"] = [
             {"seed": seed + i, **{name: found.record()["accuracy"] for name, found in each.items()}}
             for i, each in enumerate(rows)

@@ -43,7 +43,7 @@ def _command(name: str) -> Any:
 
         from reclaim.core.files import atomic_directory, check_free, write_json
         from reclaim.models.batch_norm import measure_again, statistics_differ
-        from reclaim.models.directory import save
+        from reclaim.models.directory import save_model
 
         check_free(out, force=force)
         start, end = open_model(before, inputs), open_model(after, inputs)
@@ -57,7 +57,7 @@ def _command(name: str) -> Any:
                 merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
             )
         with atomic_directory(out, force=force) as folder:
-            save(folder, merged)
+            save_model(folder, merged)
             write_json(folder / "run.json", output.run_record(**numbers))
         note = (
             "batch norm's running statistics were merged too; measure them again with --data"

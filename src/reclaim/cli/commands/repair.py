@@ -125,10 +125,10 @@ def write(folder: Path, result: "Repair", output: Output, seed: int) -> dict[str
     """Write the repaired model, the calibrator, the page and the record into a folder; returns the record."""
     from reclaim.calibration.files import save_calibrator
     from reclaim.cli.repair_output import write_report
-    from reclaim.models.directory import save
+    from reclaim.models.directory import save_model
     from reclaim.report.story import story
 
-    save(folder, result.model)
+    save_model(folder, result.model)
     save_calibrator(folder / "calibrator.json", result.offset)
     return write_report(folder, result, story(result), output, seed=seed, bias=result.bias)
 

@@ -50,7 +50,7 @@ def _command(name: str) -> Any:
         from rich.console import Console
 
         from reclaim.core.files import check_free, put_in_place, write_json
-        from reclaim.models.directory import save
+        from reclaim.models.directory import save_model
         from reclaim.training.resume import resuming
 
         check_free(out, force=force)
@@ -66,7 +66,7 @@ def _command(name: str) -> Any:
         if not PartialState().is_main_process:
             return
         tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
-        save(partial, tuned)
+        save_model(partial, tuned)
         write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
         shutil.rmtree(partial / "state", ignore_errors=True)
         (partial / "claim.json").unlink()
