@@ -141,7 +141,7 @@ def test_a_mixture_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(tmp_path: Path) -> None:
     path, offset = tmp_path / "one.json", LogitOffset(1.5, (True, False))
     save_mixture(path, OutputMixture(0.4, offset))
-    with pytest.raises(BadInput, match=rf"needs both: reclaim apply {path} AFTER --before BEFORE"):
+    with pytest.raises(BadInput, match=r"needs both\.\n  Give `reclaim apply` the fine-tuned .*: before=\."):
         load_calibrator(path)
     save_calibrator(path, offset)
     with pytest.raises(BadInput, match="mixes no answers; `reclaim repair` of two snapshots writes a mix"):

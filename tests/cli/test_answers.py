@@ -194,7 +194,10 @@ def test_apply_wants_both_models_for_a_mixture_and_one_for_a_calibrator(shop: Pa
     assert reclaim("calibrate", "logit-offset", "after-val.safetensors", "--out", "c.json").code == 0
     before, after = ("--before", "before-test.safetensors"), "after-test.safetensors"
     for message, arguments in (
-        ("needs both: reclaim apply out/mixture.json AFTER --before BEFORE", ("out/mixture.json", after)),
+        (
+            "needs both.\n  Give `reclaim apply` the fine-tuned model's, and the pretrained model's: --before.",
+            ("out/mixture.json", after),
+        ),
         ("needs both", ("out/mixture.json", "--model", "after")),
         ("c.json mixes no answers", ("c.json", after, *before)),
         ("--before goes with a mixture.json and", ("out/mixture.json", "--model", "after", *before)),

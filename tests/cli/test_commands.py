@@ -136,19 +136,19 @@ def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, re
 
     common = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs", 3, "--batch-size", 16)
     assert reclaim(*common, "--out", "whole").code == 0
-    log = loop.Progress.log
+    log = loop.RunState.log
 
     def kill(self, line) -> None:
         log(self, line)
         if line["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.Progress, "log", kill)
+    monkeypatch.setattr(loop.RunState, "log", kill)
     assert reclaim(*common, "--out", "again").code == 130
     assert Path("again.partial").is_dir() and not Path("again").exists()
     other = reclaim("tune", "frozen-head", "--model", "before", "--data", "target", "--out", "again")
     assert other.code == 2 and "recipe was 'fine-tune', is 'frozen-head'" in other.err
-    monkeypatch.setattr(loop.Progress, "log", log)
+    monkeypatch.setattr(loop.RunState, "log", log)
     assert reclaim(*common, "--out", "again").code == 0
     assert Path("again/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 

@@ -15,7 +15,7 @@ from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.files import calibrator_record
 from reclaim.calibration.protocol import Calibrator
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.models.classifier import Classifier
 
 __all__ = ["export_onnx"]
@@ -49,7 +49,11 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
         module = Served(as_module(calibrator))
         given, rows = "uncalibrated", 5 * torch.randn(64, len(first.seen), generator=random)
     else:
-        raise BadInput("say what to export: a model (--model), a calibrator (--calibrator), or both.")
+        raise BadInput(
+            "say what to export: a model, a calibrator, or both.",
+            Argument("model", "give"),
+            Argument("calibrator"),
+        )
     metadata = {name: json.dumps(value, ensure_ascii=False) for name, value in {"classes": classes, **about}.items()}
     return save_onnx(
         path,
@@ -76,5 +80,7 @@ def _size(model: Classifier) -> tuple[int, int, int]:
     """Channels, height and width of the images."""
     side = model.images.crop
     if side is None:
-        raise BadInput(f"the size of the images that {model.name!r} takes is unknown; say it: --image-size PIXELS.")
+        raise BadInput(
+            f"the size of the images that {model.name!r} takes is unknown.", Argument("image_size", "say it")
+        )
     return model.images.channels or 3, side, side

@@ -37,7 +37,7 @@ def as_module(calibrator: Calibrator, classes: Sequence[str] = ()) -> nn.Module:
     if classes and own and tuple(own) != tuple(classes):
         raise BadInput(
             f"this calibrator is for {len(own)} classes in their order, and not affine; the model's {len(classes)} "
-            "are others.\n  Fit it to all outputs of the model: reclaim predict … --columns model."
+            "are others.\n  Fit it to all outputs of the model: let `reclaim predict` answer the model's columns."
         )
     return _Called(calibrator)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from reclaim.core.checks import check_groups
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -21,9 +21,9 @@ __all__ = ["Evidence", "Selection", "thinned"]
 
 WHAT = {
     "seen": "labelled held-out rows of seen classes",
-    "before": "the pretrained model's answers on the same rows (--before)",
-    "unlabelled": "rows of the target domain, without labels (--unlabelled)",
-    "source": "labelled rows of all classes from the pretraining domain (--source)",
+    "before": "the pretrained model's answers on the same rows",
+    "unlabelled": "rows of the target domain, without labels",
+    "source": "labelled rows of all classes from the pretraining domain",
     "labelled": "labelled rows of all classes from the target domain",
 }
 
@@ -74,7 +74,8 @@ class Evidence:
             given = [have for have in WHAT if getattr(self, have) is not None]
             raise BadInput(
                 f"the selector {by!r} needs {WHAT[name]}, and none were given.\n"
-                f"  Given: {', '.join(f'{have} ({len(getattr(self, have))} rows)' for have in given)}."
+                f"  Given: {', '.join(f'{have} ({len(getattr(self, have))} rows)' for have in given)}.",
+                *([] if name == "seen" else [Argument(name, "give them")]),
             )
         return snapshot
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.protocol import Calibrator
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.files import atomic_file, existing, read_json, write_json
 from reclaim.core.registry import find
 
@@ -75,10 +75,11 @@ def _checksum(path: Path) -> str:
 def calibrator_of(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Calibrator:
     """The calibrator that a record with its tensors describes; BadInput names the file."""
     if not isinstance(record, dict) or "method" not in record:
-        raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate … --out FILE` writes one.")
+        raise BadInput(f"{path} holds no calibrator: it has no 'method'. `reclaim calibrate` writes one.")
     if record["method"] == MIXTURE:
         raise BadInput(
-            f"{path} mixes the answers of two models, and needs both: reclaim apply {path} AFTER --before BEFORE"
+            f"{path} mixes the answers of two models, and needs both.",
+            Argument("before", "give `reclaim apply` the fine-tuned model's, and the pretrained model's"),
         )
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
     made = find("calibrators", str(values.pop("method")))

@@ -16,7 +16,7 @@ from torch import Tensor
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_kind, as_tensor, row_blocks
 from reclaim.core.checks import check_finite, check_labels, check_seen
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import Argument, BadInput, few
 
 __all__ = ["Rows", "apply", "calibration_rows", "check_columns", "mapped", "rejoin", "spread"]
 
@@ -77,7 +77,12 @@ class Rows:
 
 
 def calibration_rows(
-    logits: Array, labels: Array, seen: Array | None, *, parameters_per_class: int = 0, safer: str = "temperature"
+    logits: Array,
+    labels: Array,
+    seen: Array | None,
+    *,
+    parameters_per_class: int = 0,
+    safer: str | Argument = "temperature",
 ) -> Rows:
     """Check what a fit was given.
 
@@ -86,7 +91,7 @@ def calibration_rows(
         labels: [N] class indices; every row must belong to a seen class.
         seen: [C] bool; None says that every class was seen, and then every class must have a row.
         parameters_per_class: how many numbers will be fitted for each seen class; there must be as many rows in all.
-        safer: the method to recommend where there are fewer.
+        safer: what to recommend where there are fewer: methods, or an argument of the one that is being fitted.
 
     Raises: BadInput, BadKind with what is wrong, what was given and what to do.
     """
@@ -110,17 +115,17 @@ def calibration_rows(
         row = int(foreign[0])
         raise BadInput(
             f"{len(foreign)} of {n} rows are of absent classes, the first is row {row} of class {int(y[row])}; "
-            "a calibrator reads seen classes only.\n"
-            "  Leave them out (--seen-rows), or mark every class as seen if the rows hold all of them (--all-classes)."
+            "a calibrator reads seen classes only.",
+            Argument("seen", "leave them out, or mark every class as seen if the rows hold all of them"),
         )
     k = int(seen.sum())
     if k < 2:
         raise BadInput(f"only {k} class is seen; there is nothing to calibrate between.")
     if n < parameters_per_class * k:
-        raise BadInput(
-            f"{parameters_per_class * k} numbers ({parameters_per_class} for each of {k} seen classes) cannot be "
-            f"fitted to {n} rows; the safer method here is {safer}."
-        )
+        what = f"{parameters_per_class * k} numbers ({parameters_per_class} for each of {k} seen classes)"
+        if isinstance(safer, Argument):
+            raise BadInput(f"{what} cannot be fitted to {n} rows.", safer)
+        raise BadInput(f"{what} cannot be fitted to {n} rows; the safer method here is {safer}.")
     return Rows(z, (seen.cumsum(0) - 1)[y], seen)
 
 
@@ -129,8 +134,8 @@ def _check_no_probabilities(z: Tensor) -> None:
     tolerance = 2e-2 if z.dtype in (torch.float16, torch.bfloat16) else 1e-4
     if z.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < tolerance).all()):
         raise BadInput(
-            "these logits are probabilities: every row is non-negative and sums to one.\n"
-            "  Give the network's raw outputs, or say --from-probabilities (in Python, their logarithm)."
+            "these logits are probabilities: every row is non-negative and sums to one.",
+            Argument("logits", "give the network's raw outputs, or the logarithm of the probabilities"),
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, Parameter
 
 import reclaim
+from reclaim.cli.naming import flag_of
 from reclaim.core.errors import BadInput, BadKind
 
 __all__ = ["app", "main"]
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, BadInput):
+        return error.said(flag_of)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)

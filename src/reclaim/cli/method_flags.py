@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from reclaim.cli.naming import named
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, names
 
@@ -39,8 +40,8 @@ def given_numbers(selector: str, numbers: dict[str, Any], takes: Collection[str]
     """The flags that were given, all of which the selector must have; `takes`, if its file does not tell which."""
     given = {key: value for key, value in numbers.items() if value is not None}
     takes = describe("selectors", selector).numbers if takes is None else takes
-    if extra := [f"--{key.replace('_', '-')}" for key in given if key not in takes]:
-        own = ", ".join(f"--{key.replace('_', '-')}" for key in takes) or "none"
+    if extra := [named(key) for key in given if key not in takes]:
+        own = ", ".join(map(named, takes)) or "none"
         raise BadInput(f"the selector {selector!r} does not take {', '.join(extra)}; its flags: {own}.")
     return given
 
@@ -60,7 +61,7 @@ def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) ->
 def flag(argument: Argument, text: str, formerly: str | None = None) -> Argument:
     """A flag with help, also under its former name; a switch can also be switched off, and several values may follow
     one flag."""
-    negative = f"--no-{argument.name.replace('_', '-')}" if argument.annotation in (bool, bool | None) else ()
-    alias = () if formerly is None else f"--{formerly.replace('_', '-')}"
+    negative = named(f"no_{argument.name}") if argument.annotation in (bool, bool | None) else ()
+    alias = () if formerly is None else named(formerly)
     about = Parameter(help=text, negative=negative, alias=alias, consume_multiple=True)
     return argument.replace(annotation=Annotated[argument.annotation, about])

@@ -6,13 +6,48 @@ The command line turns these two errors into one message and exit code 2; any ot
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-__all__ = ["BadInput", "BadKind", "few", "unknown"]
+__all__ = ["Argument", "BadInput", "BadKind", "few", "unknown"]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What to do about an error, and with which argument.
+
+    Attributes:
+        name: as in Python, ``image_size``. The command line has a flag of the same name.
+        advice: what the argument is for, ``bring images to one size``; empty for that of the argument before.
+        value: what to give, where it is always the same.
+    """
+
+    name: str
+    advice: str = ""
+    value: str | bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}=" if self.value is None else f"{self.name}={self.value!r}"
 
 
 class BadInput(ValueError):
-    """A value that cannot be used."""
+    """A value that cannot be used: what is wrong and what was given, and the arguments that mend it.
+
+    ``BadInput("the sizes differ.", Argument("image_size", "bring images to one size"))`` reads ``the sizes differ.
+    Bring images to one size: image_size=.``
+    """
+
+    def __init__(self, what: str, *do: Argument) -> None:
+        super().__init__(what, *do)
+        self.what, self.do = what, do
+
+    def __str__(self) -> str:
+        return self.said(str)
+
+    def said(self, name: Callable[[Argument], str]) -> str:
+        """The message, with the arguments called as `name` calls them."""
+        advice = "".join(f"; or {a.advice}: {name(a)}" if a.advice else f", {name(a)}" for a in self.do)[5:]
+        return f"{self.what}\n  {advice[:1].upper()}{advice[1:]}." if advice else self.what
 
 
 class BadKind(TypeError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 
 __all__ = [
     "atomic_directory",
@@ -32,7 +32,7 @@ __all__ = [
 def check_free(path: Path, *, force: bool = False) -> None:
     """Raise if `path` exists, before any work is done, unless it may be replaced."""
     if (path.exists() or path.is_symlink()) and not force:
-        raise BadInput(f"{path} exists already; give another --out, or --force to replace it.")
+        raise BadInput(f"{path} exists already.", Argument("force", "give another path, or replace it", True))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.core.checks import check_classes, check_same_classes
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import Argument, BadInput, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.models.checkpoint import Container
@@ -105,14 +105,15 @@ class Classifier:
                 return replace(self, classes=names)
             raise BadInput(
                 f"the data have {len(names)} classes ({few(names)}), but the model {self.name!r} answers "
-                f"{self.num_outputs} that have no names.\n  Name them, one per line, in a file: --classes FILE."
+                f"{self.num_outputs} that have no names.",
+                Argument("classes", "name them, in order"),
             )
         known = self.classes or self.namings[0]
         missing = [name for name in names if name not in set(known)]
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.\n"
-            "  Rename the class folders, or name the model's outputs, one per line, in a file: --classes FILE."
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.",
+            Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 
     def columns(self, names: Iterable[str]) -> Tensor:

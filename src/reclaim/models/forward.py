@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
 from reclaim.data.inputs.protocol import Inputs, shapes
 
@@ -48,8 +48,10 @@ def logits_of(module: nn.Module, x: Inputs) -> Tensor:
         answer = run(module, x)
     except (RuntimeError, TypeError) as error:
         raise BadInput(
-            f"the network cannot take inputs of shape {shapes(x)}: {str(error).splitlines()[0]}\n"
-            "  Say how inputs are prepared: --image-size, --mean, --std."
+            f"the network cannot take inputs of shape {shapes(x)}: {str(error).splitlines()[0]}",
+            Argument("image_size", "say how inputs are prepared"),
+            Argument("mean"),
+            Argument("std"),
         ) from error
     return logits_in(answer)
 

@@ -57,6 +57,6 @@ def test_a_class_without_rows_keeps_its_probability_against_the_rest() -> None:
 
 def test_few_rows_per_class_are_refused_where_each_has_its_function() -> None:
     z, y = sampled(n=9)
-    with pytest.raises(BadInput, match="the safer method here is --kind shared"):
+    with pytest.raises(BadInput, match="The safer method here: kind='shared'"):
         Isotonic.fit(z, y, torch.ones(5, dtype=torch.bool), kind="one-vs-rest")
     Isotonic.fit(z, y, torch.ones(5, dtype=torch.bool))

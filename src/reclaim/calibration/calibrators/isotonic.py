@@ -14,6 +14,7 @@ from reclaim.calibration.fitting.probabilities import cooled, inside_probabiliti
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.rows import Rows, calibration_rows
 from reclaim.core.arrays import A, Array
+from reclaim.core.errors import Argument
 
 __all__ = ["Isotonic"]
 
@@ -76,7 +77,11 @@ class Isotonic:
         Raises: BadInput if the rows cannot be used, or for one-vs-rest are fewer than two per class on average.
         """
         rows = calibration_rows(
-            logits, labels, seen, parameters_per_class=2 if kind == "one-vs-rest" else 0, safer="--kind shared"
+            logits,
+            labels,
+            seen,
+            parameters_per_class=2 if kind == "one-vs-rest" else 0,
+            safer=Argument("kind", "the safer method here", "shared"),
         )
         found, ends = best_beta(rows), torch.tensor([0.0, 1.0], dtype=torch.float64)
         if found.note:

@@ -7,6 +7,7 @@ from cyclopts import App
 
 from reclaim.cli.flags import Output
 from reclaim.cli.method_flags import given_numbers, own_numbers, selector_numbers, with_numbers
+from reclaim.cli.naming import called
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find, names
 
@@ -135,7 +136,8 @@ def _command(name: str) -> Any:
         first = load_calibrator(after) if after is not None else None
         if first is not None:
             rows = rows.through(first)
-        fitted = find("calibrators", name).fit(rows.logits, rows.labels, rows.seen, **numbers)
+        with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",)):
+            fitted = find("calibrators", name).fit(rows.logits, rows.labels, rows.seen, **numbers)
         fitted = replace(fitted, classes=rows.classes, fitted_on=rows.origin)
         whole = fitted if first is None else Chain((first, fitted))
         record = calibrator_record(whole) if out is None else save_calibrator(out, whole)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.protocol import Augment, Inputs, stack
 
 __all__ = ["SUFFIXES", "Preprocess", "decode"]
@@ -107,6 +107,6 @@ def decode(image: Path | bytes, name: str) -> Image.Image:
             return opened.copy()
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(
-            f"{name} cannot be read as an image ({type(error).__name__}).\n"
-            "  Remove or replace it, or leave such examples out with --skip-bad, which lists them."
+            f"{name} cannot be read as an image ({type(error).__name__}).",
+            Argument("skip_bad", "remove or replace it, or leave such examples out and have them listed", True),
         ) from error

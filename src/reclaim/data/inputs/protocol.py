@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 
 __all__ = ["Augment", "Inputs", "Maker", "shapes", "stack"]
 
@@ -60,7 +60,9 @@ def stack(inputs: Sequence[Inputs]) -> Inputs:
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     found = {tuple(x.shape) for x in tensors}
     if len(found) > 1:
-        raise BadInput(f"the inputs differ in shape: {sorted(found)}. Bring images to one size: --image-size PIXELS.")
+        raise BadInput(
+            f"the inputs differ in shape: {sorted(found)}.", Argument("image_size", "bring images to one size")
+        )
     return torch.stack(list(tensors))
 
 

@@ -24,7 +24,7 @@ def features(before: Snapshot, after: Snapshot) -> Finding:
     """
     question = "Do the features still separate absent classes?"
     if before.features is None or after.features is None:
-        return Finding(question, None, False, "Not measured: the snapshots carry no features (predict --features).")
+        return Finding(question, None, False, "Not measured: the snapshots carry no features (of `predict`).")
     assert after.labels is not None
     then = nearest_class_mean(before.features, after.labels, len(after.seen))
     now = nearest_class_mean(after.features, after.labels, len(after.seen))

@@ -1,0 +1,36 @@
+"""What the shell calls an argument of the library: ``image_size`` is ``--image-size``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from reclaim.core.errors import Argument, BadInput
+
+__all__ = ["called", "flag_of", "named"]
+
+TAKES = {"image_size": "PIXELS", "classes": "FILE"}  # what such a flag is given, as the advice shows it
+
+
+def named(argument: str) -> str:
+    """The flag of an argument."""
+    return f"--{argument.replace('_', '-')}"
+
+
+def flag_of(argument: Argument) -> str:
+    """The flag that an error advises, with what it is given."""
+    value = TAKES.get(argument.name, "") if argument.value in (None, True) else argument.value
+    return f"{named(argument.name)} {value}".rstrip()
+
+
+@contextmanager
+def called(**flags: tuple[str, ...]) -> Iterator[None]:
+    """Errors of the block advise these flags of the command instead of arguments of the functions it calls."""
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(error.what, *(own for a in error.do for own in _instead(a, flags.get(a.name)))) from error
+
+
+def _instead(argument: Argument, flags: tuple[str, ...] | None) -> list[Argument]:
+    names = (argument.name,) if flags is None else flags
+    return [replace(argument, name=name, advice="" if i else argument.advice) for i, name in enumerate(names)]
