@@ -50,7 +50,8 @@ def demo(seed: int = 0) -> Demo:
         find_head(module),
         classes=source.classes,
         preprocess=Preprocess(channels=1),
-        name="reclaim.networks:digits_cnn",
+        library="reclaim",
+        name="digits_cnn",
     )
     before = fine_tune(start, source, Budget(epochs=20, learning_rate=0.05, batch_size=32, seed=seed))
     after = fine_tune(before, target, Budget(epochs=30, learning_rate=0.01, batch_size=32, seed=seed))
