@@ -36,6 +36,7 @@ COMMANDS = {
     "diagnose": "Say what fine-tuning damaged, from two snapshots.",
     "report": "The page, from two snapshots.",
     "export": "Write a model and its calibrator as one file for serving.",
+    "paper": "A published table or figure, rerun: our rows beside the printed ones.",
     "list": "What there is, one line each, with its source.",
 }
 for _name, _help in COMMANDS.items():

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from reclaim.papers.table import Cell
+from reclaim.papers.table import Table as Numbers
 from reclaim.repairs.alpha import Mix, Tried
 from reclaim.report.evaluate import Evaluation
 
-__all__ = ["accuracy_table", "mixing_table", "percent"]
+__all__ = ["accuracy_table", "mixing_table", "numbers_table", "percent"]
 
 COLUMNS = ("all", "seen", "absent", "seen_among_seen", "absent_among_absent")
 
@@ -46,3 +48,16 @@ def mixing_table(mix: Mix) -> None:
     for classes, t in mix.preferences.items():
         add(t, f"by --prefer {classes}")
     Console().print(page)
+
+
+def numbers_table(table: Numbers) -> None:
+    """An experiment's rows, each with the printed one below it where there is one."""
+    page = Table(title=table.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    page.add_column(table.corner)
+    for column in table.columns:
+        page.add_column(column, justify="right")
+    for name, cells in table.rows.items():
+        page.add_row(name, *map(str, cells))
+        if name in table.printed:
+            page.add_row("  printed", *(str(Cell(value)) for value in table.printed[name]), style="dim")
+    Console(highlight=False, soft_wrap=True).print(page)

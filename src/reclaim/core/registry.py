@@ -25,6 +25,7 @@ FAMILIES = {
     "diagnoses": "report/diagnoses",
     "models": "models/libraries",
     "data": "data/sources",
+    "papers": "papers/published",
 }
 
 
@@ -36,6 +37,7 @@ class Method:
         name: as on the command line, lower case with hyphens.
         summary: the first line of its docstring.
         source: the paper or place it comes from.
+        needs: what running it takes beside this package; of papers.
         help: the lines of its docstring's `Args`, by argument.
         numbers: its own keyword-only parameters, with defaults and types.
         formerly: what those of them that were renamed were called, by today's name.
@@ -44,6 +46,7 @@ class Method:
     name: str
     summary: str
     source: str
+    needs: str
     help: dict[str, str]
     numbers: dict[str, Parameter]
     formerly: dict[str, str]
@@ -84,7 +87,8 @@ def describe(family: str, name: str) -> Method:
     return Method(
         name=name,
         summary=docs.partition("\n")[0].rstrip("."),
-        source=" ".join(" ".join(_section(docs, "Source")).split()).rstrip("."),
+        source=_sentence(docs, "Source"),
+        needs=_sentence(docs, "Needs"),
         help=_arguments(_section(ast.get_docstring(maker) or "", "Args")) if maker else {},
         numbers=_numbers(maker) if maker else {},
         formerly={now: former for now, former in _formerly(body).items() if now != name},
@@ -132,6 +136,11 @@ def _section(docs: str, title: str) -> list[str]:
     """The lines of the section `title:`, up to the next line that is not indented."""
     found = re.search(rf"^{title}:(.*(?:\n +.*)*)", docs, re.MULTILINE)
     return [line.rstrip() for line in found[1].strip("\n").split("\n")] if found else []
+
+
+def _sentence(docs: str, title: str) -> str:
+    """The section in one line."""
+    return " ".join(" ".join(_section(docs, title)).split()).rstrip(".")
 
 
 def _arguments(lines: list[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +13,13 @@ from reclaim.data.sources.digits import digits
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import find_head
 from reclaim.models.networks import digits_cnn
+from reclaim.papers.table import COLUMNS, Table, accuracies, averaged
 from reclaim.repairs.models import Repair, repair
+from reclaim.report.evaluate import Evaluation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 
-__all__ = ["Demo", "demo"]
+__all__ = ["Demo", "demo", "over_seeds", "tuned_digits"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ def demo(seed: int = 0) -> Demo:
     Args:
         seed: of the division of the images, the five classes, the network and the training.
     """
+    before, after, target = tuned_digits(seed)
+    return Demo(before, after, target, repair(before, after, target, seed=seed))
+
+
+def tuned_digits(seed: int = 0, *, epochs: tuple[int, int] = (20, 30)) -> tuple[Classifier, Classifier, Data]:
+    """A small network that learned ten digits, the same fine-tuned on five in another domain, and that domain.
+
+    Args:
+        seed: of the division of the images, the five classes, the network and the training.
+        epochs: of learning and of fine-tuning.
+    """
     source, target = digits(seed=seed), digits("digits-shifted", seed=seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -53,6 +67,17 @@ def demo(seed: int = 0) -> Demo:
         library="reclaim",
         name="digits_cnn",
     )
-    before = fine_tune(start, source, Budget(epochs=20, learning_rate=0.05, batch_size=32, seed=seed))
-    after = fine_tune(before, target, Budget(epochs=30, learning_rate=0.01, batch_size=32, seed=seed))
-    return Demo(before, after, target, repair(before, after, target, seed=seed))
+    before = fine_tune(start, source, Budget(epochs=epochs[0], learning_rate=0.05, batch_size=32, seed=seed))
+    after = fine_tune(before, target, Budget(epochs=epochs[1], learning_rate=0.01, batch_size=32, seed=seed))
+    return before, after, target
+
+
+def over_seeds(runs: Sequence[Mapping[str, Evaluation]]) -> Table:
+    """Means and standard deviations over runs, each of which evaluated "before", "after" and "repaired"."""
+    parts = []
+    for run in runs:
+        ceiling = run["after"].tradeoff.best_all
+        rows: dict[str, list[float | None]] = {name: accuracies(found) for name, found in run.items()}
+        parts.append({**rows, "after + best offset (a ceiling)": [ceiling and 100 * ceiling]})
+    title = f"mean and standard deviation over {len(runs)} seeds"
+    return Table(title, "accuracy, %", COLUMNS, averaged(parts))

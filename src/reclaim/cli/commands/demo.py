@@ -48,12 +48,10 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
 
 
 def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, seconds: float) -> None:
-    from statistics import mean, stdev
-
     from rich.console import Console
-    from rich.table import Table
 
-    from reclaim.cli.tables import accuracy_table
+    from reclaim.cli.tables import accuracy_table, numbers_table
+    from reclaim.papers.demo import over_seeds
     from reclaim.report.story import story
 
     console = Console(highlight=False, soft_wrap=True)
@@ -63,15 +61,5 @@ def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, second
     for term, sentence in story(run.repair):
         console.print(f"[bold]{term}[/bold]: {sentence}")
     if len(rows) > 1:
-        page = Table(title=f"mean and standard deviation over {len(rows)} seeds", title_justify="left", box=None,
-                     padding=(0, 2, 0, 0))  # fmt: skip
-        for column in ("accuracy, %", "all", "seen", "absent", "absent among absent"):
-            page.add_column(column, justify="left" if column.startswith("acc") else "right")
-        for name in rows[0]:
-            values = {key: [100 * getattr(each[name].accuracy, key) for each in rows]
-                      for key in ("all", "seen", "absent", "absent_among_absent")}  # fmt: skip
-            page.add_row(name, *(f"{mean(value):.1f} ± {stdev(value):.1f}" for value in values.values()))
-        ceilings = [100 * each["after"].tradeoff.best_all for each in rows]
-        page.add_row("after + best offset (a ceiling)", f"{mean(ceilings):.1f} ± {stdev(ceilings):.1f}")
-        console.print(page)
+        numbers_table(over_seeds(rows))
     console.print(f"{seconds:.1f} seconds; open {out / 'report.html'}")

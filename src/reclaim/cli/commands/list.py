@@ -11,7 +11,7 @@ def command(family: str = "", *, output: Output = Output()) -> None:
     """What there is, one line each, with its source.
 
     Args:
-        family: recipes, merges, calibrators, selectors, diagnoses, models or data; all of them by default.
+        family: recipes, merges, calibrators, selectors, diagnoses, models, data or papers; all of them by default.
     """
     if family and family not in FAMILIES:
         raise unknown("family", family, list(FAMILIES))

@@ -1,0 +1,1 @@
+"""The registry of published tables and figures: one file per entry, and nothing else."""

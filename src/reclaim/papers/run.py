@@ -1,0 +1,88 @@
+"""Running an entry of `published/`: part by part, so that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import reclaim
+from reclaim.core.errors import BadInput
+from reclaim.core.files import read_json, write_json
+from reclaim.core.progress import track
+from reclaim.papers.table import Rows, Table
+
+__all__ = ["Experiment", "Setting", "Size", "run"]
+
+Size = Literal["full", "quick", "smoke"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How an entry is run.
+
+    Attributes:
+        size: "full" as published, "quick" with fewer repetitions, "smoke" in seconds, which shows that it runs.
+        root: the folder of its data and weights; None for an entry that needs none.
+    """
+
+    size: Size = "full"
+    root: Path | None = None
+
+    def folder(self) -> Path:
+        """The folder of data and weights.
+
+        Raises: BadInput if none was given, or it is not there.
+        """
+        if self.root is None:
+            raise BadInput("this entry needs a folder of data and weights: root=.")
+        if not self.root.is_dir():
+            raise BadInput(f"there is no folder {self.root}.")
+        return self.root
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an entry gives for a setting: a function ``(setting) -> Experiment`` with the name of its file.
+
+    Attributes:
+        parts: pieces of work by name. Each stands alone and gives numbers that JSON holds.
+        table: what the numbers of all parts become.
+        seconds: about how long a part takes on two cores.
+    """
+
+    parts: Mapping[str, Callable[[], Rows]]
+    table: Callable[[list[Rows]], Table]
+    seconds: float
+
+    @property
+    def estimate(self) -> str:
+        """How long all parts take."""
+        total = len(self.parts) * self.seconds
+        return f"{max(1, total):.0f} seconds" if total < 100 else f"{total / 60:.0f} minutes"
+
+
+def run(experiment: Experiment, setting: Setting, folder: Path | None = None) -> Table:
+    """Run every part and make the table.
+
+    Args:
+        folder: where each part's numbers are kept. A part that this version ran with this setting is not run again.
+    """
+    made = [
+        _kept(part, setting, folder / f"{name}.json") if folder else part()
+        for name, part in track(experiment.parts.items(), "parts", total=len(experiment.parts))
+    ]
+    return experiment.table(made)
+
+
+def _kept(part: Callable[[], Rows], setting: Setting, path: Path) -> Rows:
+    """What the part gave when it ran, or what it gives now."""
+    about: dict[str, Any] = {"size": setting.size, "root": setting.root and str(setting.root)}
+    about["version"] = reclaim.__version__
+    if path.is_file() and (kept := read_json(path))["about"] == about:
+        rows: Rows = kept["rows"]
+        return rows
+    rows = part()
+    write_json(path, {"about": about, "rows": rows})
+    return rows
