@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PAPERS = $(subst _,-,$(basename $(notdir $(filter-out %/__init__.py,$(wildcard src/reclaim/papers/published/*.py)))))
 export RECLAIM_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench long clean
 
 demo: $(VENV)/ready
 	$(BIN)/reclaim demo --out out/demo --force
@@ -18,10 +19,20 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 
 bench: $(VENV)/ready
-	$(BIN)/python -m benchmarks.speed.tradeoff
-	$(BIN)/python -m benchmarks.speed.predict
+	$(BIN)/python -m benchmarks.speed.trade_off_curve
+	$(BIN)/python -m benchmarks.speed.prediction
 	$(BIN)/python -m benchmarks.calibration.tables
 	$(BIN)/python -m benchmarks.repairs.choosing
+
+# hours: every benchmark, every fine-tuning behind the tables of docs/repair.md, every entry of papers/published in full
+long: bench
+	for set in design confirmation; do \
+	  $(BIN)/python -m benchmarks.repairs.run run --set $$set && \
+	  $(BIN)/python -m benchmarks.repairs.run table --set $$set || exit 1; \
+	done
+	for paper in $(PAPERS); do \
+	  $(BIN)/reclaim paper $$paper --out out/papers/$$paper --force || exit 1; \
+	done
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reclaim needs Python 3.11 or newer; say make PYTHON=...")'

@@ -14,19 +14,12 @@ of 15 and where the table shows arguments. The real softmax outputs are read fro
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
-import io
 import logging
 import os
-import signal
 import statistics
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,46 +28,21 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from benchmarks.calibration.clock import GivenUp, calm, first_line, seconds
+from benchmarks.calibration.peers import Way, errors, importable, ways
 from benchmarks.speed.memory import extra_memory
-from reclaim.core.registry import find, names
+from reclaim.core.registry import find
 from reclaim.snapshots.metrics.calibration_error import ece
 from reclaim.snapshots.metrics.row_scores import top_label
 
 SIZES = {"small": (10_000, 100), "large": (50_000, 1_000)}
 FRESH = 20_000  # rows that judge, at most
-SHORT = 0.2  # seconds: the clock of CPU time is coarse
 SPEED = (
     "temperature", "bias-corrected-temperature", "vector", "matrix", "dirichlet", "isotonic", "histogram", "beta",
     "ensemble-temperature", "ece",
 )  # fmt: skip
 SMALL_ONLY = ("beta",)
-NO_FITS = ("chain", "logit-offset")
-PEERS = {
-    "probmetrics": "probmetrics.calibrators",
-    "torch-uncertainty": "torch_uncertainty.post_processing",
-    "netcal": "netcal.scaling",
-    "scikit-learn": "sklearn.calibration",
-    "betacal": "betacal",
-}
 NETWORKS = ("wrn16_4_c10", "lenet5_c10", "wrn16_4_c100", "lenet5_c100")
-
-
-@dataclass(frozen=True)
-class Way:
-    """How one library does one method.
-
-    Attributes:
-        method: our name of it.
-        library, call: whose, and what is called.
-        fit: of (what `given` makes of logits, labels, seen classes); returns what is applied to what `given` makes.
-        given: from logits to what the library takes.
-    """
-
-    method: str
-    library: str
-    call: str
-    fit: Callable[[Any, Tensor, Tensor | None], Callable[[Any], Any]]
-    given: Callable[[Tensor], Any] = lambda z: z
 
 
 @dataclass(frozen=True)
@@ -83,170 +51,6 @@ class Rows:
 
     z: Tensor
     y: Tensor
-
-
-# The libraries
-
-
-def probabilities(z: Tensor) -> np.ndarray[Any, Any]:
-    """[N, C] in double precision: netcal differentiates by differences, which single precision drowns."""
-    return z.double().softmax(dim=1).numpy()
-
-
-def ours(method: str, **numbers: Any) -> Way:
-    """One of this library's calibrators."""
-
-    def fit(z: Tensor, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        made: Callable[[Any], Any] = find("calibrators", method).fit(z, y, seen, **numbers)
-        return made
-
-    return Way(method, "reclaim", _call(find("calibrators", method).__name__, numbers), fit)
-
-
-def probmetrics(method: str, name: str, **arguments: Any) -> Way:
-    """A calibrator of probmetrics, which takes logits."""
-    module, made_of = importlib.import_module("probmetrics.calibrators"), _logits_of_probmetrics()
-
-    def fit(z: Tensor, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        made = getattr(module, name)(**arguments).fit_torch(made_of(z), y)
-        return lambda z: made.predict_proba_torch(made_of(z)).get_logits()
-
-    return Way(method, "probmetrics", _call(name, arguments), fit)
-
-
-def probmetrics_beta() -> Way:
-    """Beta calibration, one class against the rest; needs betacal too."""
-    module, made_of = importlib.import_module("probmetrics.calibrators"), _logits_of_probmetrics()
-
-    def fit(z: Tensor, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        made = module.MulticlassOneVsRestCalibrator(module.BetacalCalibrator()).fit_torch(made_of(z), y)
-        return lambda z: made.predict_proba_torch(made_of(z)).get_logits()
-
-    return Way("beta", "probmetrics", "BetacalCalibrator one-vs-rest", fit)
-
-
-def _logits_of_probmetrics() -> Any:
-    return importlib.import_module("probmetrics.distributions").CategoricalLogits
-
-
-def torch_uncertainty(method: str, name: str, *, sized: bool = False) -> Way:
-    """A scaler of torch-uncertainty, which takes logits; `sized` ones must know the number of classes."""
-    module = importlib.import_module("torch_uncertainty.post_processing")
-
-    def fit(z: Tensor, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        scaler = getattr(module, name)(**({"num_classes": z.shape[1]} if sized else {}))
-        scaler.fit([(z, y)], progress=False)
-        return lambda z: scaler(z).detach()
-
-    return Way(method, "torch-uncertainty", name, fit)
-
-
-def netcal(method: str, module: str, name: str, **arguments: Any) -> Way:
-    """A calibrator of netcal, which takes probabilities."""
-    made_by = getattr(importlib.import_module(f"netcal.{module}"), name)
-
-    def fit(p: Any, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        made = made_by(**arguments)
-        made.fit(p, y.numpy())
-        return lambda p: torch.from_numpy(np.asarray(made.transform(p))).double().log()
-
-    return Way(method, "netcal", _call(name, arguments), fit, probabilities)
-
-
-def scikit_learn(method: str, kind: str) -> Way:
-    """CalibratedClassifierCV on a frozen classifier that returns what it is given: logits, or probabilities."""
-    calibration, frozen = (importlib.import_module(f"sklearn.{name}") for name in ("calibration", "frozen"))
-    base = importlib.import_module("sklearn.base")
-    answer = "decision_function" if kind == "temperature" else "predict_proba"
-
-    class Given(base.ClassifierMixin, base.BaseEstimator):  # type: ignore[name-defined]
-        def fit(self, x: Any, y: Any) -> Any:
-            self.classes_ = np.arange(x.shape[1])
-            return self
-
-        def predict(self, x: Any) -> Any:
-            return x.argmax(axis=1)
-
-    def itself(self: Any, x: Any) -> Any:
-        return x
-
-    itself.__name__ = answer  # scikit-learn asks for it
-    setattr(Given, answer, itself)
-
-    def fit(x: Any, y: Tensor, seen: Tensor | None) -> Callable[[Any], Any]:
-        given = frozen.FrozenEstimator(Given().fit(x, y))
-        made = calibration.CalibratedClassifierCV(given, method=kind).fit(x, y.numpy())
-        return lambda x: torch.from_numpy(made.predict_proba(x)).double().log()
-
-    call = f'CalibratedClassifierCV(method="{kind}")'
-    return Way(method, "scikit-learn", call, fit, (lambda z: z.numpy()) if kind == "temperature" else probabilities)
-
-
-def _call(name: str, arguments: dict[str, Any]) -> str:
-    return name + (f"({', '.join(f'{key}={value}' for key, value in arguments.items())})" if arguments else "")
-
-
-def importable() -> set[str]:
-    """The libraries that are there; says which, and which are not."""
-    found = {}
-    for library, module in PEERS.items():
-        try:
-            importlib.import_module(module)
-            found[library] = version(library)
-        except Exception as error:  # a half-installed library fails with whatever it meets
-            print(f"left out: {library} ({_first_line(error)})")
-    print("beside: " + ", ".join(f"{library} {number}" for library, number in found.items()) + "\n")
-    return set(found)
-
-
-def ways(there: set[str]) -> list[Way]:
-    """Every library's way of every method, ours first."""
-    made = [ours(name) for name in names("calibrators") if name not in NO_FITS]
-    made += [ours("vector", ridge=0.0), ours("isotonic", kind="one-vs-rest")]
-    if "probmetrics" in there:
-        made += [
-            probmetrics("temperature", "TemperatureScalingCalibrator"),
-            probmetrics("vector", "VectorScalingCalibrator"),
-            probmetrics("vector", "SVSCalibrator"),
-            probmetrics("matrix", "MatrixScalingCalibrator"),
-            probmetrics("matrix", "SMSCalibrator"),
-            probmetrics("ensemble-temperature", "ETSCalibrator"),
-            probmetrics("ensemble-temperature", "ETSCalibrator", loss="ce"),
-        ]
-        made += [probmetrics_beta()] if "betacal" in there else []
-    if "torch-uncertainty" in there:
-        made += [
-            torch_uncertainty("temperature", "TemperatureScaler"),
-            torch_uncertainty("vector", "VectorScaler", sized=True),
-            torch_uncertainty("matrix", "MatrixScaler", sized=True),
-            torch_uncertainty("dirichlet", "DirichletScaler", sized=True),
-            torch_uncertainty("isotonic", "IsotonicRegressionScaler"),
-            torch_uncertainty("histogram", "HistogramBinningScaler"),
-        ]
-    if "netcal" in there:
-        made += [
-            netcal("temperature", "scaling", "TemperatureScaling"),
-            netcal("vector", "scaling", "LogisticCalibration"),
-            netcal("isotonic", "binning", "IsotonicRegression"),
-            netcal("histogram", "binning", "HistogramBinning", bins=15),
-            netcal("beta", "scaling", "BetaCalibration"),
-        ]
-    if "scikit-learn" in there:
-        made += [scikit_learn("temperature", "temperature"), scikit_learn("isotonic", "isotonic")]
-    return made
-
-
-def errors(there: set[str], c: int) -> list[tuple[str, str, Callable[[Tensor], Any], Callable[[Any, Tensor], float]]]:
-    """Every library's expected calibration error of C classes: library, call, what it is given, the function."""
-    made: list[Any] = [("reclaim", "ece(*top_label(z, y))", lambda z: z, lambda z, y: ece(*top_label(z, y)))]
-    if "torch-uncertainty" in there:
-        kind = importlib.import_module("torch_uncertainty.metrics").CalibrationError
-        of_logits = lambda z, y: float(kind(task="multiclass", num_classes=c, num_bins=15)(z, y))  # noqa: E731
-        made.append(("torch-uncertainty", "CalibrationError", lambda z: z, of_logits))
-    if "netcal" in there:
-        measure = importlib.import_module("netcal.metrics").ECE(bins=15).measure
-        made.append(("netcal", "ECE", probabilities, lambda p, y: float(measure(p, y.numpy()))))
-    return made
 
 
 # Data
@@ -280,40 +84,6 @@ def truth(c: int) -> tuple[Tensor, Tensor]:
 # Measuring
 
 
-class GivenUp(BaseException):
-    """The time is over. Not an Exception, so that no library takes it for one of its own."""
-
-
-@contextlib.contextmanager
-def calm(give_up: float) -> Iterator[None]:
-    """No warnings, no prints of others, and at most so many CPU seconds."""
-
-    def stop(*_: object) -> None:
-        raise GivenUp
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, give_up)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
-def seconds(call: Callable[[], object], repeats: int, limit: float = float("inf")) -> float:
-    """Median CPU time; one run alone where that takes longer than `limit`, and short calls many times in a row."""
-    times: list[float] = []
-    while len(times) < repeats and not (times and times[0] > limit):
-        start, calls = time.process_time(), 0
-        while not calls or time.process_time() - start < SHORT:
-            call()
-            calls += 1
-        times.append((time.process_time() - start) / calls)
-    return statistics.median(times)
-
-
 def nll(made: Tensor, y: Tensor) -> str:
     """Mean negative log-likelihood; where labels have the probability 0, their share too."""
     loss = -made.double().log_softmax(dim=1).gather(1, y[:, None]).squeeze(1)
@@ -330,12 +100,7 @@ def fitted(way: Way, rows: Rows, seen: Tensor | None, on: Sequence[Tensor], give
     except GivenUp:
         return f"given up after {give_up:,.0f} s"
     except Exception as error:
-        return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).partition("\n")[0].replace("|", "/")
-    return f"{type(error).__name__}: {line[:100]}"
+        return first_line(error)
 
 
 def row(*cells: str) -> None:
@@ -377,7 +142,7 @@ def speed(size: str, every: list[Way], there: set[str], wanted: Sequence[str], o
                 spent = seconds(partial(of, z, rows.y), options.repeats)
             row("ece", library, call, f"{spent:.4g}", f"{spent / read:.1f}", f"(ECE {value:.6f})")
     if "temperature" in wanted:
-        fit = lambda: find("calibrators", "temperature").fit(rows.z, rows.y)  # noqa: E731
+        fit = partial(find("calibrators", "temperature").fit, rows.z, rows.y)
         extra = statistics.median(extra_memory(fit) for _ in range(3))
         print(f"\nExtra memory of our temperature fit: {extra / 2**20:.1f} MiB.", flush=True)
 
@@ -398,7 +163,7 @@ def timed(way: Way, rows: Rows, fresh: Rows, options: argparse.Namespace) -> tup
     except GivenUp:
         return None, f"given up after {options.give_up:,.0f} s"
     except Exception as error:
-        return None, _first_line(error)
+        return None, first_line(error)
 
 
 def accuracy(every: list[Way], options: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """The trade-off curve and its area, beside one read of the logits and beside brute force.
 
-Run: python -m benchmarks.speed.tradeoff [--repeats 9]
+Run: python -m benchmarks.speed.trade_off_curve [--repeats 9]
 
 One read is NumPy's ``logits.max(axis=1)``, which uses one core. Brute force evaluates all logits once per breakpoint,
 as the published code does. Times are medians of wall-clock time, with all cores and with one; extra memory is the peak

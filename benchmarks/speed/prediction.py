@@ -1,6 +1,6 @@
 """Memory and time of a prediction that streams to disk, by the number of rows.
 
-Run: python -m benchmarks.speed.predict
+Run: python -m benchmarks.speed.prediction
 
 A linear network with 1,000 outputs answers rows of 64 numbers, so that nearly all memory and time is the snapshot's.
 """
@@ -28,9 +28,13 @@ CLASSES, FEATURES = 1_000, 64
 def rows(n: int) -> Data:
     """Rows of noise, made when they are read."""
     names = tuple(str(c) for c in range(CLASSES))
-    read = lambda i: np.random.default_rng(i).random(FEATURES, dtype=np.float32)  # noqa: E731
-    split = Split(torch.arange(n) % CLASSES, read, str)
+    split = Split(torch.arange(n) % CLASSES, row, str)
     return Data(names, {"test": split}, torch.arange(CLASSES) < CLASSES // 2, "noise")
+
+
+def row(i: int) -> np.ndarray:
+    """The numbers of row i."""
+    return np.random.default_rng(i).random(FEATURES, dtype=np.float32)
 
 
 def main() -> None:
