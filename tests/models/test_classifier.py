@@ -8,7 +8,8 @@ from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head, find_head, first_channels, fold
+from reclaim.models.head import ends_with_head, find_head, fold
+from reclaim.models.samples import first_channels
 from tests import toys
 from tests.toys import copied
 

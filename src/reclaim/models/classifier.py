@@ -26,13 +26,14 @@ class Classifier:
 
     Attributes:
         module: the network; it answers logits [B, C], or a mapping or a record that has them.
-        head: the dotted name of its last linear layer (or 1x1 convolution), one output per class.
+        head: the dotted name of the linear layer (or 1x1 convolution) whose outputs become the logits, one per class.
         classes: the name of each output; empty until `bind` settles which naming applies.
         namings: the ways its outputs may be named, most likely first; empty if nothing is known.
         preprocess: what makes its inputs of examples; a `Preprocess` where they are images.
         library, name: how `reclaim.models` makes such a network.
         seen: the classes it was fine-tuned on, where that is known.
         container: the file format it came in.
+        guessed: whether `head` is only the last layer registered, until there are data to trace it with.
     """
 
     module: nn.Module
@@ -44,6 +45,7 @@ class Classifier:
     name: str = ""
     seen: tuple[str, ...] | None = None
     container: Container = Container()
+    guessed: bool = False
 
     @property
     def last_layer(self) -> nn.Linear | nn.Conv2d:

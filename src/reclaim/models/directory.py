@@ -24,13 +24,16 @@ ABOUT = "reclaim.json"
 OURS = "reclaim.networks:"  # the only code that a model directory may name
 
 
-def load_model(spec: str) -> Classifier:
+def load_model(spec: str, head: str | None = None) -> Classifier:
     """Load the model that `spec` names.
 
-    Raises: BadInput if it does not exist, its file is broken, or the weights do not fit.
+    Args:
+        head: the dotted name of its head, where the one that is on record or found is not right.
+
+    Raises: BadInput if it does not exist, its file is broken, the weights do not fit, or there is no such layer.
     """
     if Path(spec).is_dir():
-        return _load_directory(Path(spec))
+        return _load_directory(Path(spec), head)
     library, _, rest = spec.partition("/")
     name, _, checkpoint = rest.partition("@")
     if library not in names("models") or not name:
@@ -40,8 +43,8 @@ def load_model(spec: str) -> Classifier:
             "torchvision/resnet50@weights.pth."
         )
     if checkpoint and Path(checkpoint).is_dir():
-        return _with_about(find("models", library)(name, _weights_file(Path(checkpoint))), Path(checkpoint))
-    return find("models", library)(name, Path(checkpoint) if checkpoint else None)
+        return _from_directory(library, name, Path(checkpoint), head)
+    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head)
 
 
 def save_model(folder: Path, model: Classifier) -> None:
@@ -50,6 +53,7 @@ def save_model(folder: Path, model: Classifier) -> None:
     about = {
         "library": model.library,
         "name": model.name,
+        "head": None if model.guessed else model.head,
         "classes": list(model.classes),
         "seen": None if model.seen is None else list(model.seen),
         "preprocess": asdict(model.preprocess) if isinstance(model.preprocess, Preprocess) else None,
@@ -57,7 +61,7 @@ def save_model(folder: Path, model: Classifier) -> None:
     write_json(folder / ABOUT, about)
 
 
-def _load_directory(folder: Path) -> Classifier:
+def _load_directory(folder: Path, head: str | None) -> Classifier:
     about = _about(folder)
     library, name = about["library"], about["name"]
     if library == "plain" and not name.startswith(OURS):
@@ -65,7 +69,7 @@ def _load_directory(folder: Path) -> Classifier:
             f"{folder} was made by the factory {name!r}. Reclaim runs no code that a file names; name it yourself:\n"
             f"  plain/{name}@{folder}"
         )
-    return _with_about(find("models", library)(name, _weights_file(folder)), folder)
+    return _from_directory(library, name, folder, head)
 
 
 def _weights_file(folder: Path) -> Path:
@@ -83,8 +87,9 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _with_about(model: Classifier, folder: Path) -> Classifier:
-    about = _about(folder)
+def _from_directory(library: str, name: str, folder: Path, head: str | None) -> Classifier:
+    about, weights = _about(folder), _weights_file(folder)
+    model: Classifier = find("models", library)(name, weights, head or about.get("head"))
     images: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in (about["preprocess"] or {}).items()
     }

@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from reclaim.calibration.protocol import Calibrator
 from reclaim.core.affine import Affine
-from reclaim.core.errors import BadInput
-from reclaim.data.inputs.protocol import Inputs
+from reclaim.core.errors import BadInput, few
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.data.loader import moved
+from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import device_of, evaluating, logits_of
+from reclaim.models.samples import sample_inputs
+from reclaim.models.tracing import NoHead, linear_layers, trace_head
 
-__all__ = ["ends_with_head", "find_head", "first_channels", "fold"]
+__all__ = ["ends_with_head", "find_head", "fold", "head_or_guess", "settled", "traced"]
+
+log = logging.getLogger(__name__)
 
 
-def find_head(module: nn.Module) -> str:
-    """The dotted name of the last linear layer or 1x1 convolution.
+def find_head(module: nn.Module, preprocess: Maker = Preprocess()) -> str:
+    """The dotted name of the head, as `head_or_guess` finds it."""
+    return head_or_guess(module, preprocess)[0]
 
-    Raises: BadInput if there is none.
+
+def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[str, bool]:
+    """The dotted name of the head, and whether it is a guess.
+
+    It is traced on an input that is made up of what `preprocess` and the first layer say of its shape. If the network
+    takes none of these, the last layer registered is the guess, which `settled` replaces once there are data; it is
+    said.
+
+    Raises: BadInput if the network has no layer that may be a head, or runs and has none.
     """
-    heads = [
-        name
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1))
-    ]
-    if not heads or not heads[-1]:
+    layers = list(linear_layers(module))
+    if not layers:
         raise BadInput(f"{type(module).__name__} has no linear last layer inside, so it has no head to repair.")
-    return heads[-1]
+    for x in sample_inputs(module, preprocess):
+        try:
+            return trace_head(module, x), False
+        except NoHead:
+            raise
+        except Exception:  # whatever a network says of inputs it was not made for
+            continue
+    if len(layers) > 1:
+        log.warning(
+            "%s takes none of the inputs that were made up to find its head. It is taken to be %s, the last of: %s; "
+            "data will show it, or name it: --head NAME.",
+            type(module).__name__,
+            layers[-1],
+            few(reversed(layers), 8),
+        )
+    return layers[-1], True
 
 
-def first_channels(module: nn.Module) -> int | None:
-    """Channels that the first convolution takes; None without one, or if they are not those of an image."""
-    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first.in_channels if first is not None and first.in_channels in (1, 3) else None
+def traced(model: Classifier, data: Data) -> Classifier:
+    """The classifier with its head traced on the first row of a seen class, where it was only guessed.
+
+    Raises: BadInput if the row cannot be read, or no layer is the head.
+    """
+    rows = next((rows for name in data.splits if len(rows := data.seen_only(name))), None) if model.guessed else None
+    if rows is None:
+        return model
+    return replace(model, head=trace_head(model.module, model.inputs(rows.read(0))), guessed=False)
+
+
+def settled(model: Classifier, data: Data) -> Classifier:
+    """The classifier over the data's classes (`bind`), with its head found (`traced`)."""
+    return traced(model, data).bind(data.classes)
 
 
 @torch.no_grad()

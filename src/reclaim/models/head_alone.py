@@ -8,10 +8,10 @@ from torch import nn
 
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
-from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.arrays import AsTensors
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head
+from reclaim.models.head import ends_with_head, settled
 from reclaim.models.predict import predict
 
 __all__ = ["head_alone"]
@@ -24,7 +24,7 @@ def head_alone(model: Classifier, data: Data, inference: Inference = Inference()
 
     Raises: BadInput if the network goes on after its last layer.
     """
-    model = model.bind(data.classes)
+    model = settled(model, data)
     if not ends_with_head(model, model.inputs(data.seen_only("train").read(0))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so that layer is no classifier "
@@ -37,4 +37,4 @@ def head_alone(model: Classifier, data: Data, inference: Inference = Inference()
             assert f is not None
             splits[name] = replace(rows, read=f.numpy().__getitem__)
     head = nn.Sequential(model.copy().last_layer).eval()
-    return replace(model, module=head, head="0", preprocess=Preprocess()), replace(data, splits=splits)
+    return replace(model, module=head, head="0", preprocess=AsTensors()), replace(data, splits=splits)

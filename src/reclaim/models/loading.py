@@ -1,14 +1,73 @@
-"""Putting weights from a file into a network."""
+"""From a network or a factory to a classifier, and putting weights from a file into it."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from reclaim.core.errors import BadInput, few
+from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.protocol import Maker
+from reclaim.models.checkpoint import load_weights
 from reclaim.models.classifier import Classifier
+from reclaim.models.head import head_or_guess
+from reclaim.models.samples import first_channels
+from reclaim.models.tracing import check_head
 from reclaim.models.weights import Weights
 
-__all__ = ["fitted", "head_size"]
+__all__ = ["fitted", "from_factory", "head_size", "wrapped"]
+
+
+def from_factory(
+    factory: Callable[..., nn.Module | Classifier],
+    checkpoint: Path | None,
+    head: str | None,
+    *,
+    library: str,
+    name: str,
+) -> Classifier:
+    """The classifier that a factory makes, with the weights of a checkpoint.
+
+    A factory that takes `num_classes` is called with the checkpoint's number where that is another one. It may answer a
+    `Classifier` where the head or what makes the inputs must be said.
+    """
+    made = wrapped(factory(), head, library=library, name=name)
+    if checkpoint is None:
+        return made
+    weights, container = load_weights(checkpoint)
+    size = head_size(weights, made.head)
+    if size not in (None, made.num_outputs) and "num_classes" in inspect.signature(factory).parameters:
+        again = wrapped(factory(num_classes=size), made.head, library=library, name=name)
+        made = replace(again, guessed=made.guessed)
+    return replace(fitted(made, weights, checkpoint), container=container)
+
+
+def wrapped(
+    network: nn.Module | Classifier,
+    head: str | None = None,
+    *,
+    preprocess: Maker | None = None,
+    library: str,
+    name: str,
+) -> Classifier:
+    """A network as a classifier.
+
+    Args:
+        head: the dotted name of its head; traced if none is given.
+        preprocess: what makes its inputs; images of the channels that its first convolution takes, if none is given.
+
+    Raises: BadInput if it has no such layer, or no head is found.
+    """
+    if isinstance(network, Classifier):
+        named = check_head(network.module, head or network.head)
+        return replace(network, head=named, library=library, name=name)
+    make = Preprocess(channels=first_channels(network)) if preprocess is None else preprocess
+    found, guessed = head_or_guess(network, make) if head is None else (check_head(network, head), False)
+    return Classifier(network, found, preprocess=make, library=library, name=name, guessed=guessed)
 
 
 def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:

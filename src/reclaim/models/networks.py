@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import pad, relu
 
-__all__ = ["CifarResNet", "digits_cnn", "resnet20", "resnet32"]
+__all__ = ["FACTORIES", "CifarResNet", "digits_cnn", "resnet20", "resnet32"]
 
 
 class CifarResNet(nn.Module):
@@ -75,3 +75,6 @@ def digits_cnn(num_classes: int = 10) -> nn.Module:
         nn.ReLU(),
         nn.Linear(128, num_classes),
     )
+
+
+FACTORIES = {factory.__name__: factory for factory in (digits_cnn, resnet20, resnet32)}

@@ -18,6 +18,7 @@ from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import evaluating, find_device, logits_of
+from reclaim.models.head import settled
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
@@ -52,7 +53,7 @@ def predict(
     rows = data.split(split)
     if not len(rows):
         raise BadInput(f"the split {split!r} of {data.source} has no rows.")
-    model = model.bind(data.classes)
+    model = settled(model, data)
     dtype = torch.float16 if half else torch.float32
     about = Snapshot(
         logits=torch.zeros(0, len(data.classes)),

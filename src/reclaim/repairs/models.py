@@ -13,6 +13,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
+from reclaim.models.head import settled, traced
 from reclaim.models.predict import predict
 from reclaim.repairs.alpha import Mix, Prefer
 from reclaim.repairs.by_retraining import NAME as BY_RETRAINING
@@ -101,7 +102,8 @@ def repair(
     again = select == BY_RETRAINING
     if retrain is not None and not again:
         raise BadInput(f"`retrain` is for select={BY_RETRAINING!r}; the selector {select!r} retrains nothing.")
-    after = after.bind(data.classes)
+    after = settled(after, data)
+    before = traced(before, data)
     before = (before if before.classes else before.bind(after.classes)).reordered(after.classes)
     chooses, reports = divide(data, held_out, seed)
     apart = divided(len(chooses), mix, prefer, class_balance)

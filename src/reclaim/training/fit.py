@@ -21,6 +21,7 @@ from reclaim.data.loader import Examples, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import logits_of
+from reclaim.models.head import settled
 from reclaim.training.budget import Budget
 from reclaim.training.resume import RunState
 
@@ -60,7 +61,7 @@ def fit(
     if not budget.epochs:
         return model
     rows = data.seen_only("train")
-    model = model.bind(data.classes)
+    model = settled(model, data)
     rows = Split(model.columns(data.classes)[rows.labels], rows.read, rows.name)
     accelerator = _accelerator(budget)
     size = min(budget.batch_size, len(rows))

@@ -45,6 +45,7 @@ def command(
     from rich.console import Console
 
     from reclaim.core.files import check_free, write_json
+    from reclaim.models.head import settled
     from reclaim.models.predict import predict
     from reclaim.snapshots.reading import index_of
 
@@ -52,7 +53,7 @@ def command(
     check_free(index_of(out), force=force)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, skip_bad=skip_bad)
-    network = network.bind(rows.classes)
+    network = settled(network, rows)
     if columns == "model":
         rows = rows.over(network.classes)
     made = predict(network, rows, split, out=out, features=features, half=half, shard_size=int(shard_size * 2**30),

@@ -79,6 +79,7 @@ def repair(
     from reclaim.cli.repair_output import print_report
     from reclaim.cli.snapshots import repair_snapshots, snapshots_given
     from reclaim.core.files import atomic_directory, check_free
+    from reclaim.models.head import settled
     from reclaim.repairs.models import repair as run
     from reclaim.report.story import story
 
@@ -110,7 +111,7 @@ def repair(
             "  Say --seen FILE, with one name per line, or --seen NAME,NAME,…"
         )
     if bool(rows.seen.all()):  # the data have no absent class: take those that only the model knows
-        rows = rows.over(end.bind(rows.classes).classes)
+        rows = rows.over(settled(end, rows).classes)
     extra = {name: _like(open_data(path, None), rows, name) for name, path in more.items()}
     result = run(start, end, rows, retrain=retrain, extra=extra, inference=inference, **choices)
     with atomic_directory(out, force=force) as folder:

@@ -51,6 +51,7 @@ def _command(name: str) -> Any:
 
         from reclaim.core.files import check_free, put_in_place, write_json
         from reclaim.models.directory import save_model
+        from reclaim.models.head import settled
         from reclaim.training.resume import resuming
 
         check_free(out, force=force)
@@ -59,7 +60,7 @@ def _command(name: str) -> Any:
         rows = open_data(data, seen, skip_bad=skip_bad)
         if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
             rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
-        start = start.bind(rows.classes)
+        start = settled(start, rows)
         _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
         with resuming(partial / "state"):
             tuned = find("recipes", name)(start, rows, budget, **numbers)

@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from reclaim.core.errors import BadInput
-from reclaim.data.inputs.image import Preprocess
-from reclaim.models.checkpoint import load_weights
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import find_head, first_channels
-from reclaim.models.loading import fitted, head_size
+from reclaim.models.loading import from_factory
 
 __all__ = ["plain"]
 
 _MOVED = {"reclaim.networks": "reclaim.models.networks"}  # as model directories and scripts spell it
 
 
-def plain(name: str, checkpoint: Path | None = None) -> Classifier:
+def plain(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
     """A network made by ``module:function``, which you name and can import: plain/my_models:small_net@weights.pth.
 
-    The function is called with ``num_classes=`` where it takes that, and without arguments otherwise. Images are
-    scaled to [0, 1] and nothing else, unless flags say more.
+    The function is called with ``num_classes=`` where it takes that, and without arguments otherwise. It answers a
+    network, whose images are scaled to [0, 1] and nothing else, unless flags say more; or a `Classifier`, which says
+    how its inputs are made.
 
     Source: your own code.
     """
-    factory = _factory(name)
-    module = factory()
-    if checkpoint is None:
-        return _wrap(name, module)
-    weights, container = load_weights(checkpoint)
-    size = head_size(weights, find_head(module))
-    if size is not None and "num_classes" in inspect.signature(factory).parameters:
-        module = factory(num_classes=size)
-    return replace(fitted(_wrap(name, module), weights, checkpoint), container=container)
+    return from_factory(_factory(name), checkpoint, head, library="plain", name=name)
 
 
-def _wrap(name: str, module: nn.Module) -> Classifier:
-    preprocess = Preprocess(channels=first_channels(module))
-    return Classifier(module, find_head(module), preprocess=preprocess, library="plain", name=name)
-
-
-def _factory(name: str) -> Callable[..., nn.Module]:
+def _factory(name: str) -> Callable[..., nn.Module | Classifier]:
     module_name, _, attribute = name.partition(":")
     module_name = _MOVED.get(module_name, module_name)
     if not attribute:

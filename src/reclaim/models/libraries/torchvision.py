@@ -14,13 +14,12 @@ from reclaim.data.classes.imagenet import imagenet_ids
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import Container, load_weights
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import find_head
-from reclaim.models.loading import fitted, head_size
+from reclaim.models.loading import fitted, head_size, wrapped
 
 __all__ = ["torchvision"]
 
 
-def torchvision(name: str, checkpoint: Path | None = None) -> Classifier:
+def torchvision(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
     """A network of torchvision by its name, with a checkpoint of yours or with its own pretrained weights.
 
     A network with 1000 outputs is taken for ImageNet's: its classes answer to WordNet ids (n01440764) and to
@@ -33,17 +32,17 @@ def torchvision(name: str, checkpoint: Path | None = None) -> Classifier:
     if name not in known:
         raise unknown("torchvision model", name, known)
     default = zoo.get_model_weights(name).DEFAULT
+    preset = _preset(default.transforms())
     module = zoo.get_model(name, weights=None)
-    head = find_head(module)
+    model = wrapped(module, head, preprocess=preset, library="torchvision", name=name)
     if checkpoint is None:
         weights = torch.hub.load_state_dict_from_url(default.url, weights_only=True, check_hash=True)
         container = Container(".pth")
     else:
         weights, container = load_weights(checkpoint)
-        size = head_size(weights, head)
-        if size not in (None, len(module.get_submodule(head).weight)):
-            module = zoo.get_model(name, weights=None, num_classes=size)
-    model = Classifier(module, head, preprocess=_preset(default.transforms()), library="torchvision", name=name)
+        size = head_size(weights, model.head)
+        if size not in (None, model.num_outputs):
+            model = replace(model, module=zoo.get_model(name, weights=None, num_classes=size))
     if model.num_outputs == 1000:
         model = replace(model, namings=(imagenet_ids(), _unique(default.meta["categories"])))
     return replace(fitted(model, weights, checkpoint or Path(default.url)), container=container)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head
+from reclaim.models.head import ends_with_head, settled
 from reclaim.models.predict import answers
 from reclaim.training.budget import Budget
 
@@ -43,7 +43,7 @@ def linear_probe(
     Differs: rows of absent classes keep their pretrained weights instead of zeros, so an offset can bring them back;
         10 strengths instead of 50; no augmentation. Of the budget only seed, batch size and workers are used.
     """
-    tuned = model.bind(data.classes).copy()
+    tuned = settled(model, data).copy()
     if not iterations:
         return tuned
     seen = [name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen]
