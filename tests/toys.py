@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from reclaim.calibration.evidence import Evidence
+from reclaim.data.inputs.arrays import AsTensors
+from reclaim.data.inputs.protocol import Augment, Inputs
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import find_head
@@ -68,6 +72,73 @@ class GoesOn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.head(torch.relu(self.first(x)))).mean(dim=(2, 3))
+
+
+class Answer(NamedTuple):
+    """What `Towers` answers: the logits are neither alone nor first."""
+
+    features: Tensor
+    logits: Tensor
+
+
+class Towers(nn.Module):
+    """Two tensors in by name, a record out."""
+
+    def __init__(self, num_classes: int = 5) -> None:
+        super().__init__()
+        self.left = nn.Linear(2, 6)
+        self.right = nn.Linear(1, 4)
+        self.norm = nn.BatchNorm1d(10)
+        self.head = nn.Linear(10, num_classes)
+
+    def forward(self, left: Tensor, right: Tensor) -> Answer:
+        f = torch.relu(self.norm(torch.cat([self.left(left), self.right(right)], dim=1)))
+        return Answer(f, self.head(f))
+
+
+@dataclass(frozen=True)
+class InTwo:
+    """Makes the inputs of `Towers` of a row of numbers [3], or of a mapping of its two parts."""
+
+    def __call__(self, example: Any, augment: Augment = "none", random: np.random.Generator | None = None) -> Inputs:
+        parts = example if isinstance(example, Mapping) else {"left": example[:2], "right": example[2:]}
+        return AsTensors()(parts)
+
+    def collate(self, inputs: Sequence[Inputs]) -> Inputs:
+        return AsTensors().collate(inputs)
+
+
+def towers(num_classes: int = 5) -> Classifier:
+    """A factory that says what makes the inputs."""
+    return Classifier(Towers(num_classes), "head", preprocess=InTwo())
+
+
+def in_two(given: Data) -> Data:
+    """The same data with mappings of two arrays as examples."""
+
+    def parted(split: Split) -> Split:
+        def read(i: int) -> dict[str, np.ndarray]:
+            return {"left": split.read(i)[:2], "right": split.read(i)[2:]}
+
+        return Split(split.labels, read, split.name)
+
+    return replace(given, splits={name: parted(split) for name, split in given.splits.items()})
+
+
+class Heads(nn.Module):
+    """A network with more heads than one: an auxiliary and a projection head are registered, and called, last."""
+
+    def __init__(self, num_classes: int = 5) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 11)
+        self.head = nn.Linear(11, num_classes)
+        self.auxiliary = nn.Linear(11, num_classes)
+        self.projection = nn.Sequential(nn.Linear(11, 8), nn.ReLU(), nn.Linear(8, num_classes))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        f = torch.relu(self.first(x))
+        z = self.head(f)
+        return {"auxiliary": self.auxiliary(f), "projection": self.projection(f), "logits": z}
 
 
 def biasless(num_classes: int = 5) -> nn.Module:

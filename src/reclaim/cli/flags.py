@@ -73,12 +73,14 @@ class Inputs:
         mean: subtracted per channel, after scaling to [0, 1].
         std: divided by per channel.
         classes: a file that names the model's outputs, one per line, in order.
+        head: the dotted name of the model's last layer, where the one found is not right.
     """
 
     image_size: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     classes: Path | None = None
+    head: str | None = None
 
 
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
@@ -86,7 +88,7 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     from reclaim.core.checks import check_classes
     from reclaim.models.directory import load_model
 
-    model = load_model(spec)
+    model = load_model(spec, inputs.head)
     if inputs.image_size is not None:
         if inputs.image_size < 1:
             raise BadInput(f"--image-size must be at least 1 pixel; given: {inputs.image_size}.")

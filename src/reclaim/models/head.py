@@ -20,7 +20,7 @@ from reclaim.models.forward import device_of, evaluating, logits_of
 from reclaim.models.samples import sample_inputs
 from reclaim.models.tracing import NoHead, linear_layers, trace_head
 
-__all__ = ["ends_with_head", "find_head", "fold", "head_or_guess", "settled", "traced"]
+__all__ = ["ends_with_head", "find_head", "fold", "goes_on", "head_or_guess", "settled", "traced"]
 
 log = logging.getLogger(__name__)
 
@@ -113,3 +113,13 @@ def ends_with_head(model: Classifier, x: Inputs) -> bool:
     finally:
         hook.remove()
     return caught[0].shape == z.shape and torch.equal(caught[0], z)
+
+
+def goes_on(model: Classifier) -> bool:
+    """Whether the network goes on after its head, on an input that is made up; False where it takes none of these."""
+    for x in sample_inputs(model.module, model.preprocess):
+        try:
+            return not ends_with_head(model, x)
+        except Exception:  # whatever a network says of inputs it was not made for
+            continue
+    return False

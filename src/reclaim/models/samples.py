@@ -14,6 +14,7 @@ __all__ = ["first_channels", "sample_inputs"]
 
 SIDES = (32, 28, 64, 8, 16, 96, 224, 128, 256, 299, 384)  # pixels, the commonest and the cheapest first
 LENGTHS = (64, 256, 1024)
+MOST = 24  # shapes to try
 
 
 def first_channels(module: nn.Module) -> int | None:
@@ -24,27 +25,31 @@ def first_channels(module: nn.Module) -> int | None:
 
 def sample_inputs(module: nn.Module, preprocess: Maker) -> Iterator[Tensor]:
     """One row [1, …] of noise in each shape that the network may take, most likely first; none if nothing is known."""
-    first = next((part for part in module.modules() if part._parameters), None)
     kind = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     random = torch.Generator().manual_seed(0)
-    for shape in _shapes(first, preprocess):
-        yield torch.randn(1, *shape, generator=random).to(kind)
-    if isinstance(first, nn.Embedding):
-        yield torch.arange(1, 9)[None] % first.num_embeddings
-
-
-def _shapes(first: nn.Module | None, preprocess: Maker) -> Iterator[tuple[int, ...]]:
     images = preprocess if isinstance(preprocess, Preprocess) else Preprocess()
-    channels = first.in_channels if isinstance(first, nn.Conv2d) else images.channels
+    channels = next((layer.in_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)), images.channels)
     if images.crop:
-        yield channels or 3, images.crop, images.crop
-    elif isinstance(first, nn.Linear):
-        yield (first.in_features,)
-    elif isinstance(first, nn.BatchNorm1d):
-        yield (first.num_features,)
-    elif isinstance(first, nn.LayerNorm):
-        yield tuple(first.normalized_shape)
-    elif isinstance(first, nn.Conv1d):
-        yield from ((first.in_channels, length) for length in LENGTHS)
-    elif channels:
-        yield from ((channels, side, side) for side in SIDES)
+        shapes: list[tuple[int, ...]] = [(channels or 3, images.crop, images.crop)]
+    else:  # the first layer registered is not always the first called
+        shapes = list(dict.fromkeys(shape for layer in module.modules() for shape in _shapes(layer, channels)))
+    for shape in shapes[:MOST]:
+        yield torch.randn(1, *shape, generator=random).to(kind)
+    words = next(
+        (part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag)), 0
+    )
+    if words:
+        yield torch.arange(1, 9)[None] % words
+
+
+def _shapes(layer: nn.Module, channels: int | None) -> list[tuple[int, ...]]:
+    """Shapes of one row that would go through a network which begins with this layer."""
+    if isinstance(layer, nn.Conv2d):
+        return [(channels or layer.in_channels, side, side) for side in SIDES]
+    if isinstance(layer, nn.Conv1d):
+        return [(layer.in_channels, length) for length in LENGTHS]
+    if isinstance(layer, nn.Linear):
+        return [(layer.in_features,)]
+    if isinstance(layer, nn.BatchNorm1d):
+        return [(layer.num_features,)]
+    return [tuple(layer.normalized_shape)] if isinstance(layer, nn.LayerNorm) else []

@@ -12,6 +12,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
 from reclaim.data.classes.imagenet import imagenet_ids
+from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import Container, load_weights, save_weights
 from reclaim.models.directory import load_model
 from reclaim.models.head import find_head, fold
@@ -32,6 +33,22 @@ def test_the_head_of_every_architecture_answers_every_class(name: str) -> None:
             name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})
         )
     assert module.get_submodule(find_head(module)).weight.shape[0] == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("squeezenet1_1", "classifier.1"),  # goes on: a ReLU, an average
+        ("resnet18", "fc"),
+        ("googlenet", "fc"),  # two auxiliary heads
+        ("mobilenet_v3_small", "classifier.3"),
+    ],
+)
+def test_the_head_is_traced_whatever_is_registered_last(name: str, head: str) -> None:
+    torch.manual_seed(0)
+    module = zoo.get_model(name, weights=None, **({"init_weights": False} if name == "googlenet" else {}))
+    module.projection = torch.nn.Linear(8, 1000)
+    assert find_head(module, Preprocess(channels=3, crop=64)) == head
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "efficientnet_b1", "vit_b_16"])

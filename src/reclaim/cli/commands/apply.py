@@ -61,14 +61,11 @@ def command(
 
 
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
-    import torch
-
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.directory import save_model
-    from reclaim.models.head import ends_with_head, fold
+    from reclaim.models.head import fold, goes_on
 
-    size = model.images.crop
-    if size and not ends_with_head(model, torch.zeros(1, model.images.channels or 3, size, size)):
+    if goes_on(model):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer, so no change of that layer is this calibrator.\n"
             "  `reclaim repair` finds the change that costs as many held-out rows."

@@ -93,7 +93,7 @@ def repair(
         "--data": data is not None,
         "--seen": seen is not None,
         "--skip-bad": skip_bad,
-        "--image-size, --mean, --std or --classes": inputs != Inputs(),
+        "--image-size, --mean, --std, --classes or --head": inputs != Inputs(),
         f"--select {BY_RETRAINING}": again,
     }
     check_free(out, force=force)
