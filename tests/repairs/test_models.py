@@ -55,7 +55,7 @@ def test_it_beats_both_models_and_what_it_reports_is_what_the_model_answers(pair
 def test_the_repaired_model_is_the_mixture_with_the_offset_in_its_head(pair) -> None:
     before, after = pair
     done = repair(before, after, TARGET, mix=0.7, select="gap-matching", class_balance=0)
-    mixed = after.with_weights(interpolation(before.weights, after.weights, weight=0.7))
+    mixed = after.with_weights(interpolation(before.weights, after.weights, alpha=0.7))
     from reclaim.models.batch_norm import measure_again
 
     mixed = measure_again(mixed, TARGET.split("train"))
