@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -80,5 +81,6 @@ def test_importing_the_package_loads_neither_torch_nor_numpy_and_takes_a_tenth_o
 
 
 def test_the_version_stands_in_one_place() -> None:
-    project = (ROOT.parent.parent / "pyproject.toml").read_text(encoding="utf-8")
-    assert "\nversion = " not in project and 'dynamic = ["version"]' in project
+    told = tomllib.loads((ROOT.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in told["project"] and told["project"]["dynamic"] == ["version"]
+    assert ROOT.parent.parent / told["tool"]["hatch"]["version"]["path"] == ROOT / "__init__.py"

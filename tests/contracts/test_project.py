@@ -1,0 +1,57 @@
+"""What lies around the library: examples run, and the hooks of a commit are the checks of the Makefile."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import reclaim
+from reclaim.core.registry import FAMILIES
+
+ROOT = Path(reclaim.__file__).parent.parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_states_its_command_uses_public_names_and_runs(path: Path, tmp_path: Path) -> None:
+    code = path.read_text(encoding="utf-8")
+    assert f"Run: python examples/{path.name}" in code
+    assert not re.search(r"(from|import) reclaim\.", code), "an example imports what `from reclaim import` gives"
+    done = subprocess.run([sys.executable, "-W", "error", path], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() and not list(tmp_path.iterdir())
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 2
+
+
+def test_the_hooks_of_a_commit_are_the_checks_of_make_lint() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    lint = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")[2].partition("\n\n")[0]
+    assert [hook["entry"] for hook in hooks] == [
+        command.replace("$(BIN)", ".venv/bin") for command in re.findall(r"^\t(.+)", lint, re.MULTILINE)
+    ]
+
+
+def test_the_guide_says_where_everything_is() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = set(re.findall(r"`([a-z]+(?:/[a-z]+)?)/`", guide))
+    assert {room for room in rooms if not (ROOT / "src" / "reclaim" / room).is_dir()} <= {
+        "docs",
+        "src/reclaim",
+        "tests/contracts",
+    }
+    assert set(FAMILIES.values()) <= rooms
+
+
+def test_a_source_distribution_holds_what_its_tests_read() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packed = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in packed if not (ROOT / name).exists()] == []
+    kept = {path.name for path in ROOT.iterdir() if path.suffix in (".md", ".cff", ".txt", ".yaml")}
+    assert kept | {"docs", "examples", "tests", "benchmarks", "Makefile"} <= set(packed)
