@@ -149,7 +149,7 @@ def test_a_full_disk_keeps_the_old_output(shop: Path) -> None:
         (("--mix", "1.5"), "between 0 and 1; given: 1.5"),
         (("--budget", "2"), "between 0 and 1; given: 2"),
         (("--select", "magic"), "no selector called 'magic'"),
-        (("--mean", "0.5", "0.5", "0.5"), "--mean and --std go together"),
+        (("--mean", "0.5", "0.5", "0.5"), "mean and standard deviation go together.\n  Give both: --mean, --std."),
         (("--image-size", "0"), "at least 1 pixel"),
         (("--classes", "nowhere.txt"), "there is no file nowhere.txt"),
         (("--workers", "-1"), "at least 1 and 0"),

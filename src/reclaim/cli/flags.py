@@ -6,21 +6,23 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Parameter
 
 from reclaim.core.errors import BadInput
-from reclaim.core.progress import silence
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["Inputs", "Output", "open_data", "open_model"]
+__all__ = ["STARTED", "Inputs", "Output", "open_data", "open_model"]
+
+STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
 
 
 @Parameter(name="*")
@@ -37,10 +39,6 @@ class Output:
     json: bool = False
     quiet: bool = False
     debug: bool = False
-    started: Annotated[float, Parameter(parse=False)] = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        silence(self.quiet)
 
     def show(self, record: dict[str, Any], table: Callable[[], None]) -> None:
         """Print the record with --json, and the table otherwise."""
@@ -58,7 +56,7 @@ class Output:
                 **{name: version(name) for name in ("reclaim", "torch", "numpy", "accelerate", "safetensors")},
             },
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "seconds": round(time.monotonic() - self.started, 3),
+            "seconds": round(time.monotonic() - STARTED.get(), 3),
             **numbers,
         }
 
@@ -84,25 +82,13 @@ class Inputs:
 
 
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
-    """Load a model and set what the flags say of its inputs and outputs."""
-    from reclaim.core.checks import check_classes
+    """Load a model, with what the flags say of its inputs and outputs."""
     from reclaim.models.directory import load_model
 
-    model = load_model(spec, inputs.head)
-    if inputs.image_size is not None:
-        if inputs.image_size < 1:
-            raise BadInput(f"--image-size must be at least 1 pixel; given: {inputs.image_size}.")
-        size = replace(model.images, resize=inputs.image_size, crop=inputs.image_size)
-        model = replace(model, preprocess=size)
-    if (inputs.mean is None) != (inputs.std is None):
-        raise BadInput("--mean and --std go together: three numbers each.")
-    if inputs.mean is not None and inputs.std is not None:
-        if min(inputs.std) <= 0:
-            raise BadInput(f"--std must be above 0; given: {inputs.std}.")
-        model = replace(model, preprocess=replace(model.images, mean=inputs.mean, std=inputs.std))
-    if inputs.classes is not None:
-        model = replace(model, classes=check_classes(_lines(inputs.classes), model.num_outputs))
-    return model
+    classes = None if inputs.classes is None else _lines(inputs.classes)
+    return load_model(
+        spec, inputs.head, image_size=inputs.image_size, mean=inputs.mean, std=inputs.std, classes=classes
+    )
 
 
 def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bool = False) -> "Data":
@@ -110,7 +96,7 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
 
     With --skip-bad, examples that cannot be read are left out, counted and listed on standard error.
     """
-    from reclaim.data.load import drop_unreadable, load_data
+    from reclaim.data.load import load_data, without_unreadable
 
     data = load_data(source)
     known = next((model.seen for model in models if model.seen is not None), None)
@@ -119,11 +105,9 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
     elif known is not None:
         data = data.with_seen(tuple(name for name in known if name in data.classes))
     if skip_bad:
-        kept = {name: drop_unreadable(split) for name, split in data.splits.items()}
-        for bad in [name for _, left_out in kept.values() for name in left_out]:
-            sys.stderr.write(f"left out: {bad}\n")
-        sys.stderr.write(f"{sum(len(left_out) for _, left_out in kept.values())} unreadable examples left out\n")
-        data = replace(data, splits={name: split for name, (split, _) in kept.items() if len(split)})
+        data, bad = without_unreadable(data)
+        sys.stderr.writelines(f"left out: {name}\n" for name in bad)
+        sys.stderr.write(f"{len(bad)} unreadable examples left out\n")
     return data
 
 

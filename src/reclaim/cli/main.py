@@ -1,20 +1,25 @@
 """The program: the verb is the family, the next word the method, flags are keyword arguments.
 
-Commands are named as text and imported when they run, so that ``--help`` imports no torch.
+The folder `commands` is the list of commands. They are imported when they run, so that ``--help`` imports no torch.
 """
 
+import ast
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, Parameter
 
 import reclaim
+from reclaim.cli.flags import STARTED
 from reclaim.cli.naming import flag_of
+from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
 app = App(
     name="reclaim",
@@ -24,28 +29,28 @@ app = App(
     default_parameter=Parameter(negative=()),  # no --no-json for every --json
 )
 
-COMMANDS = {
-    "demo": "The whole story on embedded data in under a minute: pretrain, fine-tune, diagnose, repair, report.",
-    "repair": "Repair a fine-tuned model: mix the weights, choose the offset, fold it in, report.",
-    "tune": "Fine-tune by a recipe; resumable.",
-    "predict": "Run a model over a split and keep its answers as a snapshot.",
-    "evaluate": "Accuracy per group, trade-off and confidence of a snapshot.",
-    "calibrate": "Fit a calibrator on a snapshot.",
-    "apply": "Fold a calibrator into a model, or apply it to a snapshot.",
-    "merge": "Merge models in weight space.",
-    "diagnose": "Say what fine-tuning damaged, from two snapshots.",
-    "report": "The page, from two snapshots.",
-    "export": "Write a model and its calibrator as one file for serving.",
-    "paper": "A published table or figure, rerun: our rows beside the printed ones.",
-    "list": "What there is, one line each, with its source.",
-}
-for _name, _help in COMMANDS.items():
-    app.command(f"reclaim.cli.commands.{_name}:command", name=_name, help=_help)
+COMMANDS = sorted(path.stem for path in (Path(__file__).parent / "commands").glob("[!_]*.py"))
+
+
+def about(command: str) -> str:
+    """What a command does, as the docstring of its file's function `command` says, or that of the file without one.
+
+    Nothing is imported, so that help costs no torch.
+    """
+    file = ast.parse((Path(__file__).parent / "commands" / f"{command}.py").read_text(encoding="utf-8"))
+    functions = (node for node in file.body if isinstance(node, ast.FunctionDef) and node.name == "command")
+    return (ast.get_docstring(next(functions, file)) or "").partition("\n\nArgs:")[0]
+
+
+for _name in COMMANDS:
+    app.command(f"reclaim.cli.commands.{_name}:command", name=_name, help=about(_name))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command: exit code 0 done, 2 a wrong call or bad input, with one message and no traceback."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    STARTED.set(time.monotonic())
+    progress.silence("--quiet" in tokens)
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
     try:

@@ -1,17 +1,18 @@
 """Flags that a method's own file declares: its keyword arguments, with their types, defaults and help."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from inspect import Parameter as Argument
 from inspect import signature
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from reclaim.cli.naming import named
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, names
 
-__all__ = ["flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
+__all__ = ["family", "flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
 
 
 def own_numbers(family: str, name: str) -> dict[str, Argument]:
@@ -46,16 +47,33 @@ def given_numbers(selector: str, numbers: dict[str, Any], takes: Collection[str]
     return given
 
 
-def with_numbers(function: Callable[..., None], numbers: dict[str, Argument]) -> Callable[..., None]:
-    """`function`, whose ``**numbers`` become flags of their own."""
+def with_numbers(function: Callable[..., None], numbers: Mapping[str, Argument]) -> Callable[..., None]:
+    """`function`, whose ``**numbers`` become these flags."""
 
     def command(*args: Any, **kwargs: Any) -> None:
         function(*args, **kwargs)
 
     own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
     command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
-    command.__doc__, command.__name__ = function.__doc__, function.__name__
+    command.__doc__ = function.__doc__
     return command
+
+
+def family(kind: str, function: Callable[..., None], *, leave_out: Collection[str] = ()) -> App:
+    """Commands of a family, one per method: `function`, given the method's name first and its own numbers as flags.
+
+    Args:
+        kind: the family, as the registry calls it.
+        function: its docstring begins with ``{summary}``, for which each method's own stands.
+        leave_out: methods that are no such commands.
+    """
+    app = App(name=function.__name__)
+    for name in names(kind):
+        if name not in leave_out:
+            command = with_numbers(partial(function, name), own_numbers(kind, name))
+            command.__doc__ = (function.__doc__ or "").replace("{summary}", describe(kind, name).summary)
+            app.command(command, name=name)
+    return app
 
 
 def flag(argument: Argument, text: str, formerly: str | None = None) -> Argument:

@@ -6,6 +6,7 @@ from a model file: weights are safetensors or loaded with ``weights_only``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from reclaim.core.registry import find, names
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
+from reclaim.models.loading import with_inputs
 
 __all__ = ["load_model", "save_model"]
 
@@ -24,14 +26,30 @@ ABOUT = "reclaim.json"
 OURS = "reclaim.networks:"  # the only code that a model directory may name
 
 
-def load_model(spec: str, head: str | None = None) -> Classifier:
-    """Load the model that `spec` names.
+def load_model(
+    spec: str,
+    head: str | None = None,
+    *,
+    image_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Classifier:
+    """Load the model that `spec` names. What is None stays as the model's file or library says.
 
     Args:
         head: the dotted name of its head, where the one that is on record or found is not right.
+        image_size: scale images to this shorter side, in pixels, and cut out the square in the centre.
+        mean, std: subtracted and divided by per channel, after scaling to [0, 1].
+        classes: the names of the outputs, in order.
 
-    Raises: BadInput if it does not exist, its file is broken, the weights do not fit, or there is no such layer.
+    Raises: BadInput if it does not exist, its file is broken, the weights do not fit, there is no such layer, or a
+        number makes no sense.
     """
+    return with_inputs(_load(spec, head), image_size, mean, std, classes)
+
+
+def _load(spec: str, head: str | None) -> Classifier:
     if Path(spec).is_dir():
         return _load_directory(Path(spec), head)
     library, _, rest = spec.partition("/")

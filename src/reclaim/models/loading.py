@@ -1,15 +1,16 @@
-"""From a network or a factory to a classifier, and putting weights from a file into it."""
+"""From a network or a factory to a classifier, putting weights from a file into it, and saying otherwise what it takes and answers."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
-from reclaim.core.errors import BadInput, few
+from reclaim.core.checks import check_classes
+from reclaim.core.errors import Argument, BadInput, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Maker
 from reclaim.models.checkpoint import load_weights
@@ -19,7 +20,7 @@ from reclaim.models.samples import first_channels
 from reclaim.models.tracing import check_head
 from reclaim.models.weights import Weights
 
-__all__ = ["fitted", "from_factory", "head_size", "wrapped"]
+__all__ = ["fitted", "from_factory", "head_size", "with_inputs", "wrapped"]
 
 
 def from_factory(
@@ -93,3 +94,26 @@ def head_size(weights: Weights, head: str) -> int | None:
     """How many classes the weights answer; None if they have no such head."""
     weight = weights.get(f"{head}.weight")
     return None if weight is None else len(weight)
+
+
+def with_inputs(
+    model: Classifier,
+    image_size: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    classes: Sequence[str] | None,
+) -> Classifier:
+    """The model with another way of preparing images and other names of outputs; None leaves the model's own."""
+    if image_size is not None:
+        if image_size < 1:
+            raise BadInput(f"images must have at least 1 pixel; given: {image_size}.", Argument("image_size", "give"))
+        model = replace(model, preprocess=replace(model.images, resize=image_size, crop=image_size))
+    if (mean is None) != (std is None):
+        raise BadInput("mean and standard deviation go together.", Argument("mean", "give both"), Argument("std"))
+    if mean is not None and std is not None:
+        if min(std) <= 0:
+            raise BadInput(f"a standard deviation must be above 0; given: {tuple(std)}.", Argument("std", "give"))
+        model = replace(model, preprocess=replace(model.images, mean=tuple(mean), std=tuple(std)))
+    if classes is not None:
+        model = replace(model, classes=check_classes(tuple(classes), model.num_outputs))
+    return model

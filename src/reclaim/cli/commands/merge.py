@@ -1,76 +1,66 @@
-"""``reclaim merge``."""
+"""Merge models in weight space."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
-from reclaim.cli.method_flags import own_numbers, with_numbers
+from reclaim.cli.method_flags import family
 from reclaim.core.inference import Inference
-from reclaim.core.registry import describe, find, names
-
-command = App(name="merge", help="Merge models in weight space.")
+from reclaim.core.registry import find
 
 
-def _command(name: str) -> Any:
-    """The command of one merge."""
+def merge(
+    name: str,
+    *,
+    before: str,
+    after: str,
+    out: Path,
+    data: str | None = None,
+    seen: str | None = None,
+    inputs: Inputs = Inputs(),
+    inference: Annotated[Inference, Parameter(name="*")] = Inference(),
+    force: bool = False,
+    output: Output = Output(),
+    **numbers: Any,
+) -> None:
+    """{summary}.
 
-    def merge(
-        *,
-        before: str,
-        after: str,
-        out: Path,
-        data: str | None = None,
-        seen: str | None = None,
-        inputs: Inputs = Inputs(),
-        inference: Annotated[Inference, Parameter(name="*")] = Inference(),
-        force: bool = False,
-        output: Output = Output(),
-        **numbers: Any,
-    ) -> None:
-        """Merge a pretrained and a fine-tuned model.
+    Args:
+        before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+        after: the fine-tuned model, of the same architecture.
+        out: the model directory to write.
+        data: rows of seen classes to measure batch norm's running statistics on, where the two models' differ.
+        seen: the seen classes: a file with one per line, or names joined by commas.
+        force: replace a directory that exists.
+    """
+    from rich.console import Console
 
-        Args:
-            before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-            after: the fine-tuned model, of the same architecture.
-            out: the model directory to write.
-            data: rows of seen classes to measure batch norm's running statistics on, where the two models' differ.
-            seen: the seen classes: a file with one per line, or names joined by commas.
-            force: replace a directory that exists.
-        """
-        from rich.console import Console
+    from reclaim.core.files import atomic_directory, check_free, write_json
+    from reclaim.models.batch_norm import measure_again, statistics_differ
+    from reclaim.models.directory import save_model
 
-        from reclaim.core.files import atomic_directory, check_free, write_json
-        from reclaim.models.batch_norm import measure_again, statistics_differ
-        from reclaim.models.directory import save_model
-
-        check_free(out, force=force)
-        start, end = open_model(before, inputs), open_model(after, inputs)
-        if start.classes and end.classes:
-            start = start.reordered(end.classes)
-        merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))
-        stale = statistics_differ(start.weights, end.weights)
-        if stale and data is not None:
-            rows = open_data(data, seen, end)
-            merged = measure_again(
-                merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
-            )
-        with atomic_directory(out, force=force) as folder:
-            save_model(folder, merged)
-            write_json(folder / "run.json", output.run_record(**numbers))
-        note = (
-            "batch norm's running statistics were merged too; measure them again with --data"
-            if stale and not data
-            else ""
+    check_free(out, force=force)
+    start, end = open_model(before, inputs), open_model(after, inputs)
+    if start.classes and end.classes:
+        start = start.reordered(end.classes)
+    merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))
+    stale = statistics_differ(start.weights, end.weights)
+    if stale and data is not None:
+        rows = open_data(data, seen, end)
+        merged = measure_again(
+            merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
         )
-        if note:
-            Console(stderr=True).print(note)
-        output.show({"out": str(out), "note": note or None}, lambda: Console().print(f"the model: {out}"))
+    with atomic_directory(out, force=force) as folder:
+        save_model(folder, merged)
+        write_json(folder / "run.json", output.run_record(**numbers))
+    note = (
+        "batch norm's running statistics were merged too; measure them again with --data" if stale and not data else ""
+    )
+    if note:
+        Console(stderr=True).print(note)
+    output.show({"out": str(out), "note": note or None}, lambda: Console().print(f"the model: {out}"))
 
-    merge.__doc__ = f"{describe('merges', name).summary}.{(merge.__doc__ or '').partition('.')[2]}"
-    return with_numbers(merge, own_numbers("merges", name))
 
-
-for _name in names("merges"):
-    command.command(_command(_name), name=_name)
+command = family("merges", merge)

@@ -1,4 +1,4 @@
-"""``reclaim repair``."""
+"""Repair a fine-tuned model: mix the weights, choose the offset, fold it in, report."""
 
 from dataclasses import replace
 from pathlib import Path

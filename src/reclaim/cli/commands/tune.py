@@ -1,81 +1,74 @@
-"""``reclaim tune``."""
+"""Fine-tune by a recipe; resumable."""
 
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, open_data, open_model
-from reclaim.cli.method_flags import own_numbers, with_numbers
+from reclaim.cli.method_flags import family
 from reclaim.core.errors import BadInput
-from reclaim.core.registry import describe, find, names
+from reclaim.core.registry import describe, find
 from reclaim.training.budget import Budget
 
-command = App(name="tune", help="Fine-tune by a recipe; resumable.")
 
+def tune(
+    name: str,
+    *,
+    model: str,
+    data: str,
+    out: Path,
+    seen: str | None = None,
+    skip_bad: bool = False,
+    budget: Annotated[Budget, Parameter(name="*")] = Budget(),
+    inputs: Inputs = Inputs(),
+    force: bool = False,
+    output: Output = Output(),
+    **numbers: Any,
+) -> None:
+    """{summary}.
 
-def _command(name: str) -> Any:
-    """The command of one recipe."""
+    A run that was stopped goes on where it was when the same command is given again; until it is done its state
+    is in OUT.partial.
 
-    def tune(
-        *,
-        model: str,
-        data: str,
-        out: Path,
-        seen: str | None = None,
-        skip_bad: bool = False,
-        budget: Annotated[Budget, Parameter(name="*")] = Budget(),
-        inputs: Inputs = Inputs(),
-        force: bool = False,
-        output: Output = Output(),
-        **numbers: Any,
-    ) -> None:
-        """Fine-tune a model.
+    Args:
+        model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
+        data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used, or
+            its only one.
+        out: the model directory to write.
+        seen: train on these classes only: a file with one per line, or names joined by commas.
+        skip_bad: leave out examples that cannot be read, and list them.
+        force: replace a directory that exists, and start anew.
+    """
+    from accelerate import PartialState
+    from rich.console import Console
 
-        A run that was stopped goes on where it was when the same command is given again; until it is done its state
-        is in OUT.partial.
+    from reclaim.core.files import check_free, put_in_place, write_json
+    from reclaim.models.directory import save_model
+    from reclaim.models.head import settled
+    from reclaim.training.resume import resuming
 
-        Args:
-            model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-            data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used, or
-                its only one.
-            out: the model directory to write.
-            seen: train on these classes only: a file with one per line, or names joined by commas.
-            skip_bad: leave out examples that cannot be read, and list them.
-            force: replace a directory that exists, and start anew.
-        """
-        from accelerate import PartialState
-        from rich.console import Console
-
-        from reclaim.core.files import check_free, put_in_place, write_json
-        from reclaim.models.directory import save_model
-        from reclaim.models.head import settled
-        from reclaim.training.resume import resuming
-
-        check_free(out, force=force)
-        partial = out.with_name(f"{out.name}.partial")
-        start = open_model(model, inputs)
-        rows = open_data(data, seen, skip_bad=skip_bad)
-        if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
-            rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
-        start = settled(start, rows)
-        _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
-        with resuming(partial / "state"):
-            tuned = find("recipes", name)(start, rows, budget, **numbers)
-        if not PartialState().is_main_process:
-            return
-        tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
-        save_model(partial, tuned)
-        write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
-        shutil.rmtree(partial / "state", ignore_errors=True)
-        (partial / "claim.json").unlink()
-        put_in_place(partial, out)
-        output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
-
-    tune.__doc__ = f"{describe('recipes', name).summary}.{(tune.__doc__ or '').partition('.')[2]}"
-    return with_numbers(tune, own_numbers("recipes", name))
+    check_free(out, force=force)
+    partial = out.with_name(f"{out.name}.partial")
+    start = open_model(model, inputs)
+    rows = open_data(data, seen, skip_bad=skip_bad)
+    if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
+        rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
+    start = settled(start, rows)
+    _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
+    with resuming(partial / "state"):
+        tuned = find("recipes", name)(start, rows, budget, **numbers)
+    if not PartialState().is_main_process:
+        return
+    tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
+    save_model(partial, tuned)
+    write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
+    shutil.rmtree(partial / "state", ignore_errors=True)
+    (partial / "claim.json").unlink()
+    put_in_place(partial, out)
+    output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
 
 
 def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
@@ -96,5 +89,4 @@ def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
     write_json(partial / "claim.json", what)
 
 
-for _name in names("recipes"):
-    command.command(_command(_name), name=_name)
+command = family("recipes", tune)

@@ -1,0 +1,68 @@
+"""``reclaim calibrate logit-offset``: the one calibrator whose number a selector chooses, from several snapshots."""
+
+from pathlib import Path
+from typing import Any
+
+from reclaim.cli.flags import Output
+from reclaim.cli.method_flags import given_numbers
+
+__all__ = ["logit_offset"]
+
+
+def logit_offset(
+    snapshot: Path,
+    *,
+    out: Path | None = None,
+    select: str = "auto",
+    before: Path | None = None,
+    reference: Path | None = None,
+    unlabelled: Path | None = None,
+    source: Path | None = None,
+    labelled: Path | None = None,
+    force: bool = False,
+    output: Output = Output(),
+    **numbers: Any,
+) -> None:
+    """Choose the constant to add to the logits of absent classes.
+
+    Args:
+        snapshot: held-out rows of seen classes; rows of absent classes are left out unread, except by `labelled`.
+        out: the file to write the calibrator to.
+        select: the selector; `reclaim list selectors` describes them.
+        before: the pretrained model's answers on the same rows.
+        reference: answers of the model whose seen accuracy a budget protects, on the same rows; by default the
+            snapshot itself.
+        unlabelled: answers on rows of the target domain; their labels are not read.
+        source: answers on labelled rows of all classes from the pretraining domain.
+        labelled: answers on labelled rows of all classes from the target domain; with --select labelled it is the
+            snapshot itself by default.
+        force: replace a file that exists.
+    """
+    from rich.console import Console
+
+    from reclaim.calibration.calibrators.logit_offset import LogitOffset
+    from reclaim.calibration.evidence import Evidence
+    from reclaim.calibration.files import calibrator_record, save_calibrator
+    from reclaim.core.files import check_free, write_json
+    from reclaim.snapshots.reading import load_snapshot
+
+    given = given_numbers(select, numbers)
+    if out is not None:
+        check_free(out, force=force)
+    rows = load_snapshot(snapshot)
+    more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
+    evidence = {name: load_snapshot(path) for name, path in more.items() if path is not None}
+    if select == "labelled":
+        evidence.setdefault("labelled", rows)
+    chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)
+    record = calibrator_record(chosen) if out is None else save_calibrator(out, chosen)
+    if out is not None:
+        write_json(out.with_suffix(".run.json"), output.run_record())
+
+    def table() -> None:
+        console = Console(soft_wrap=True)
+        console.print(f"offset {chosen.offset:.4f} for {len(chosen.seen) - sum(chosen.seen)} absent classes")
+        console.print(f"{chosen.selector}: {chosen.reason}", highlight=False)
+        console.print(f"guarantee: {chosen.guarantee or 'none'}", highlight=False)
+
+    output.show(record, table)

@@ -1,0 +1,44 @@
+"""Snapshots of probabilities, as others store them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from reclaim.core.arrays import row_blocks
+from reclaim.core.errors import Argument, BadInput
+from reclaim.snapshots.snapshot import Snapshot
+
+__all__ = ["logarithm"]
+
+
+def logarithm(snapshot: Snapshot, *, floor: float = 0.0) -> Snapshot:
+    """A snapshot whose logits are the logarithms of its probabilities [N, C].
+
+    Args:
+        floor: the probability that stands for smaller ones, zeros above all; 0 for none.
+
+    Raises: BadInput if a row holds no probabilities, or a zero for which nothing stands.
+    """
+    zeros, first = 0, ""
+    for block in row_blocks(snapshot.logits):
+        p = snapshot.logits[block]
+        _check(p, block.start)
+        if floor <= 0 and len(places := (p == 0).nonzero()):
+            first = first or f"row {block.start + int(places[0, 0])}, column {int(places[0, 1])}"
+            zeros += len(places)
+    if zeros:
+        raise BadInput(
+            f"{zeros} probabilities are zero, the first in {first}; zero has no logarithm.",
+            Argument("floor", "give the network's raw outputs, or say what stands for zero, as 1e-12"),
+        )
+    return snapshot.through(lambda p: (p.clamp_min(floor) if floor > 0 else p).log())
+
+
+def _check(p: Tensor, start: int) -> None:
+    sums = p.sum(dim=1).double()
+    wrong = ((p < 0).any(dim=1) | ((sums - 1).abs() > 1e-2)).nonzero().squeeze(1)
+    if len(wrong):
+        first = int(wrong[0])
+        raise BadInput(
+            f"row {start + first} holds no probabilities: they sum to {float(sums[first]):.4g}, or one is negative."
+        )
