@@ -1,11 +1,12 @@
 """Help: at once, without torch, and complete."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
-from reclaim.cli.main import COMMANDS
+from reclaim.cli.main import COMMANDS, about
 from reclaim.core.registry import FAMILIES, names
 
 PAGES = [
@@ -67,3 +68,13 @@ def test_list_names_every_method_with_its_source(reclaim) -> None:
 def test_a_wrong_call_ends_with_two_one_message_and_no_traceback(reclaim, words: list[str]) -> None:
     done = reclaim(*words)
     assert done.code == 2 and done.err.strip() and "Traceback" not in done.err + done.out
+
+
+def test_the_folder_of_commands_is_the_list_and_each_says_what_it_does(reclaim) -> None:
+    page = " ".join(reclaim("--help").out.replace("│", " ").split())
+    for command in COMMANDS:
+        module = importlib.import_module(f"reclaim.cli.commands.{command}")
+        assert callable(module.command), f"{command} names no command"
+        first = about(command).partition("\n\n")[0].replace("\n", " ")
+        assert first.endswith(".") and first in page, f"{command} does not say what it does"
+    assert "Files are those of the first seed." in " ".join(reclaim("demo", "--help").out.split())  # and the rest of it

@@ -60,6 +60,8 @@ def test_an_unreadable_image_is_named_and_can_be_dropped(tmp_path: Path) -> None
     kept, bad = drop_unreadable(rows)
     assert [Path(name).name for name in bad] == ["1.png", "3.png"]
     assert len(kept) == 2 and kept.name(1).endswith("2.png") and np.asarray(kept.read(1)).shape == (6, 5, 3)
+    with pytest.warns(UserWarning, match=r"left out: \S*1\.png, \S*3\.png"):
+        assert len(load_data(str(tmp_path), skip_bad=True).split("all")) == 2
 
 
 def test_rows_of_rows_keep_their_place(tmp_path: Path) -> None:

@@ -49,6 +49,21 @@ def test_a_directory_cannot_name_code_to_run(tmp_path: Path) -> None:
         load_model(str(tmp_path))
 
 
+def test_inputs_and_outputs_can_be_said_by_hand() -> None:
+    names = tuple("abcdefghij")
+    made = load_model("plain/reclaim.networks:digits_cnn", image_size=12, mean=[0.5], std=[0.25], classes=names)
+    assert (made.images.resize, made.images.crop, made.images.mean, made.images.std) == (12, 12, (0.5,), (0.25,))
+    assert made.classes == names
+    for wrong, message in (
+        ({"image_size": 0}, "at least 1 pixel; given: 0.\n  Give: image_size="),
+        ({"mean": [0.5]}, "go together.\n  Give both: mean=, std="),
+        ({"mean": [0.5], "std": [0.0]}, "above 0"),
+        ({"classes": names[:3]}, "3 class names were given for 10 classes"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            load_model("plain/reclaim.networks:digits_cnn", **wrong)
+
+
 def test_our_own_networks_need_no_factory(tmp_path: Path) -> None:
     save_model(tmp_path, replace(load_model("plain/reclaim.networks:digits_cnn"), classes=tuple("0123456789")))
     assert load_model(str(tmp_path)).classes == tuple("0123456789")
