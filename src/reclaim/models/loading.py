@@ -1,4 +1,4 @@
-"""From a network or a factory to a classifier, putting weights from a file into it, and saying otherwise what it takes and answers."""
+"""From a network or a factory to a classifier: weights from a file, and what is said of inputs and outputs by hand."""
 
 from __future__ import annotations
 
