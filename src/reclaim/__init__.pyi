@@ -25,6 +25,9 @@ from reclaim.calibration.evidence import Selection as Selection
 from reclaim.calibration.files import load_calibrator as load_calibrator
 from reclaim.calibration.files import save_calibrator as save_calibrator
 from reclaim.core.inference import Inference as Inference
+from reclaim.data.inputs.arrays import AsTensors as AsTensors
+from reclaim.data.inputs.image import Preprocess as Preprocess
+from reclaim.data.inputs.text import Texts as Texts
 from reclaim.data.load import load_data as load_data
 from reclaim.data.records import Data as Data
 from reclaim.data.records import Split as Split

@@ -118,7 +118,7 @@ class Prototypes(nn.Module):
 def test_a_network_without_a_head_names_the_layers_considered() -> None:
     with pytest.raises(NoHead, match=r"(?s)6 logits.*: unused \(6 outputs, not called\), embed \(4 outputs"):
         trace_head(Prototypes(), X)
-    with pytest.raises(BadInput, match="--head NAME"):
+    with pytest.raises(BadInput, match="Name it: head="):
         find_head(Prototypes())
     with pytest.raises(BadInput, match="no linear last layer"):
         find_head(nn.Sequential(nn.ReLU()))
@@ -145,7 +145,7 @@ class Wants(nn.Module):
 def test_where_no_input_can_be_made_up_the_guess_is_said_and_data_correct_it(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert head_or_guess(Wants(), AsTensors()) == ("projection", True)
-    assert "projection, the last of: projection, towers.head" in caplog.text and "--head NAME" in caplog.text
+    assert "projection, the last of: projection, towers.head" in caplog.text and "the argument `head`" in caplog.text
     model = replace(toys.classifier(module=toys.Net()), module=Wants(), head="projection", preprocess=AsTensors())
     data = toys.in_two(toys.data())
     found = settled(replace(model, guessed=True), data)

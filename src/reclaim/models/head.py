@@ -52,7 +52,7 @@ def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[
     if len(layers) > 1:
         log.warning(
             "%s takes none of the inputs that were made up to find its head. It is taken to be %s, the last of: %s; "
-            "data will show it, or name it: --head NAME.",
+            "data will show it, or the argument `head` names it.",
             type(module).__name__,
             layers[-1],
             few(reversed(layers), 8),

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from reclaim.core.errors import BadInput, few, unknown
+from reclaim.core.errors import Argument, BadInput, few, unknown
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import moved
 from reclaim.models.forward import device_of, evaluating, logits_of
@@ -147,5 +147,6 @@ def _no_head(module: nn.Module, layers: Mapping[str, Layer], calls: Mapping[str,
     considered = few([said(name) for name in reversed(list(layers))], 8) or "none, for it has none"
     return NoHead(
         f"no linear layer or 1x1 convolution of {type(module).__name__} is its head: of none do the outputs become the "
-        f"{size} logits one by one.\n  Considered, from the last: {considered}.\n  Name the head: --head NAME."
+        f"{size} logits one by one.\n  Considered, from the last: {considered}.",
+        Argument("head", "name it"),
     )

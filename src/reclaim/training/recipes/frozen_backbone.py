@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
+from reclaim.models.head import settled
 from reclaim.training.budget import Budget
 from reclaim.training.fit import fit
 
@@ -17,5 +18,5 @@ def frozen_backbone(model: Classifier, data: Data, budget: Budget = Budget()) ->
 
     Source: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022.
     """
-    tuned = model.copy()
+    tuned = settled(model, data).copy()
     return fit(tuned, data, budget, params=tuned.last_layer.parameters(), mode="eval")
