@@ -3,10 +3,13 @@
 Run: python examples/compare_recipes.py
 """
 
+import torch
+
 from reclaim import Budget, evaluate, fine_tune, load_data, load_model, lp_ft, predict, wise_ft
 
+torch.manual_seed(0)  # the network starts at random
 source, target = load_data("digits"), load_data("digits-shifted")
-network = load_model("plain/reclaim.networks:digits_cnn").bind(source.classes)
+network = load_model("reclaim/digits_cnn").bind(source.classes)
 pretrained = fine_tune(network, source, Budget(epochs=20, learning_rate=0.05, batch_size=32))
 
 budget = Budget(epochs=30, learning_rate=0.01, batch_size=32)
