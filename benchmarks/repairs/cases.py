@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 
 from benchmarks.repairs.scenarios.cache import PARTS, Record
-from reclaim.repairs.alpha import WEIGHTS
-from reclaim.repairs.mixtures import mixed
+from reclaim.repairs.alpha import ALPHAS
+from reclaim.repairs.mixtures import kept, mixed
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, steps_of
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["AFTER", "KINDS", "Answers", "Case", "Mixture", "steps"]
+__all__ = ["AFTER", "KINDS", "Answers", "Case", "Mixture", "Recorded", "steps"]
 
-Mixture = tuple[str, float]  # a kind, and the weight of the fine-tuned network
+Mixture = tuple[str, float]  # a kind, and alpha
 AFTER: Mixture = ("weights", 1.0)
 LABELLED = 5  # rows of each class, where labels are given
 
 
-def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
-    """The group by a mixture of that weight, the class in it by others: .75 of the fine-tuned one among seen, .5 among
+def gated(first: Tensor, last: Tensor, alpha: float, seen: Tensor) -> Tensor:
+    """The group by a mixture of that alpha, the class in it by others: .75 of the fine-tuned one among seen, .5 among
     absent. So the offset between the groups depends on the image."""
     made = torch.empty_like(first)
-    groups = mixed(first, last, weight)
+    groups = mixed(first, last, alpha)
     for group, inside in ((seen, 0.75), (~seen, 0.5)):
         within = mixed(first, last, inside)[:, group].log_softmax(dim=1)
         made[:, group] = within + groups[:, group].logsumexp(dim=1, keepdim=True)
@@ -35,13 +35,13 @@ def gated(first: Tensor, last: Tensor, weight: float, seen: Tensor) -> Tensor:
 
 
 OF_OUTPUTS: dict[str, Callable[[Tensor, Tensor, float, Tensor], Tensor]] = {
-    "outputs": lambda first, last, weight, seen: mixed(first, last, weight),
+    "outputs": lambda first, last, alpha, seen: mixed(first, last, alpha),
     "gated": gated,
 }
-KINDS = {"weights": WEIGHTS, **dict.fromkeys(OF_OUTPUTS, WEIGHTS), "backbone": PARTS, "head": PARTS}
+KINDS = {"weights": ALPHAS, **dict.fromkeys(OF_OUTPUTS, ALPHAS), "backbone": PARTS, "head": PARTS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answers:
     """What every mixture answered on one part. "backbone" and "head" mix only that, the other is the fine-tuned one's.
 
@@ -56,14 +56,17 @@ class Answers:
     labels: Tensor | None
     seen: Tensor
 
+    def __len__(self) -> int:
+        return self.weights.shape[1]
+
     def __getitem__(self, mixture: Mixture) -> Snapshot:
-        kind, weight = mixture
+        kind, alpha = mixture
         if kind in OF_OUTPUTS:
-            z = OF_OUTPUTS[kind](self.weights[0].float(), self.weights[-1].float(), weight, self.seen)
+            z = OF_OUTPUTS[kind](self.weights[0].float(), self.weights[-1].float(), alpha, self.seen)
         elif kind == "weights":
-            z = self.weights[WEIGHTS.index(weight)].float()
+            z = self.weights[ALPHAS.index(alpha)].float()
         else:
-            z = self.parts[kind][PARTS.index(weight)].float()
+            z = self.parts[kind][PARTS.index(alpha)].float()
         return Snapshot(z, self.labels, self.seen, finite=True)
 
     def rows(self, which: Tensor) -> Answers:
@@ -74,6 +77,22 @@ class Answers:
     def unlabelled(self) -> Answers:
         """Without labels."""
         return Answers(self.weights, self.parts, None, self.seen)
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Mixtures of one kind, whose answers were recorded; their ends are the two networks.
+
+    Attributes:
+        kind: one of `KINDS` that has all alphas.
+    """
+
+    kind: str = "weights"
+
+    @kept(most=1 << 10)
+    def answers(self, alpha: float, rows: Answers) -> Snapshot:
+        """What the mixture of alpha answered on these rows."""
+        return rows[self.kind if 0 < alpha < 1 or self.kind == "gated" else "weights", alpha]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +146,7 @@ class Case:
     @cached_property
     def steps(self) -> dict[Mixture, Steps]:
         """Of the trade-off of every mixture on the rows that judge."""
-        return {(kind, weight): steps(self.test[kind, weight]) for kind, weights in KINDS.items() for weight in weights}
+        return {(kind, alpha): steps(self.test[kind, alpha]) for kind, alphas in KINDS.items() for alpha in alphas}
 
     @property
     def seen(self) -> Tensor:
@@ -137,8 +156,7 @@ class Case:
 
 def steps(rows: Snapshot) -> Steps:
     """Of the trade-off of labelled rows."""
-    assert rows.labels is not None
-    return steps_of(margins(rows.logits, rows.labels, rows.seen))
+    return steps_of(margins(rows.logits, rows.known_labels, rows.seen))
 
 
 def _first(labels: Tensor, count: int) -> Tensor:

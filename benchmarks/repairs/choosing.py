@@ -12,13 +12,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.core.registry import find
-from reclaim.repairs.plan import choose
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.plan import plan
+from reclaim.repairs.rows import Rows
 from reclaim.snapshots.snapshot import Snapshot
 
 ROWS, CLASSES = 50_000, 1_000
@@ -45,6 +48,18 @@ def evidence() -> Evidence:
     return Evidence(seen=rows, before=Snapshot(before, y, seen), reference=rows)
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Mixtures of which only the two networks are asked for; all rows are the same ones."""
+
+    before: Snapshot
+    after: Snapshot
+
+    def answers(self, alpha: float, rows: str) -> Snapshot:
+        """The pretrained network's, or the fine-tuned one's."""
+        return self.after if alpha else self.before
+
+
 def seconds(call: Callable[[], object], repeats: int = 5) -> float:
     """Median CPU seconds."""
     spent = []
@@ -67,8 +82,8 @@ def main() -> None:
     for name in SELECTORS:
         spent = seconds(partial(find("selectors", name), given))
         print(f"| {name} | {1e3 * spent:.0f} | {spent / read:.1f} |")
-    ask = lambda weight, part: given.seen if weight else given.before  # noqa: E731
-    spent = seconds(partial(choose, ask, mix=1.0))
+    ends, rows = Ends(given.before, given.seen), Rows("all", "choose", "certify", "none")
+    spent = seconds(lambda: plan(ends, rows, Choices(mix=1.0)))
     print(f"| shifts of single classes, then auto | {1e3 * spent:.0f} | {spent / read:.1f} |")
 
 

@@ -7,9 +7,10 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from benchmarks.repairs.alpha_rules import within_errors
 from benchmarks.repairs.cases import AFTER, Case, Mixture
-from benchmarks.repairs.regret import BALANCED, OUTPUTS_BALANCED, Choice, Outcome, Way, then, with_selector
-from benchmarks.repairs.weight_rules import within_errors
+from benchmarks.repairs.regret import BALANCED, OUTPUTS_BALANCED, Outcome
+from benchmarks.repairs.ways import Choice, Way, then, with_selector
 
 __all__ = ["CALIBRATORS", "grid", "grid_table"]
 

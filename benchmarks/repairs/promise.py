@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from benchmarks.repairs.cases import AFTER, Answers, Recorded
 from benchmarks.repairs.scenarios.cache import Record
-from reclaim.repairs.alpha import WEIGHTS
-from reclaim.repairs.plan import ENOUGH_TO_DIVIDE, choose
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.plan import plan
+from reclaim.repairs.rows import Rows, separates
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -27,27 +28,22 @@ def losses(record: Record, draws: int, budget: float, confidence: float | None) 
     mine = seen[y]
     y, z = y[mine], torch.cat([record["mix.held"], record["mix.test"]], dim=1)[:, mine].float()
     made, cut = [], len(y) // 2
-    if cut < ENOUGH_TO_DIVIDE:
+    choices = Choices(numbers={"budget": budget} | ({} if confidence is None else {"confidence": confidence}))
+    if not separates(cut, choices):
         return []
-    numbers = {"budget": budget} | ({} if confidence is None else {"confidence": confidence})
+    every = Answers(z, {}, y, seen)
     for draw in range(draws):
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(draw))
-        parts = {"mix": order[: cut // 2], "offset": order[cut // 2 : cut], "rest": order[cut:]}
-
-        def ask(weight: float, part: str, parts: dict[str, Tensor] = parts) -> Snapshot:
-            rows = parts[part]
-            return Snapshot(z[WEIGHTS.index(weight)][rows], y[rows], seen, finite=True)
-
-        chosen = choose(ask, numbers=numbers)
+        first, second, rest = (every.rows(part) for part in (order[: cut // 2], order[cut // 2 : cut], order[cut:]))
+        chosen = plan(Recorded(), Rows(every, first, second, rest), choices)
         if chosen.offset.guarantee is not None:
-            was, now = ask(1.0, "rest"), ask(chosen.mix.weight, "rest").through(chosen.offset)
+            was, now = rest[AFTER], rest["weights", chosen.alpha].through(chosen.offset)
             made.append(_right(was) - _right(now))
     return made
 
 
 def _right(rows: Snapshot) -> float:
-    assert rows.labels is not None
-    return float(margins(rows.logits, rows.labels, rows.seen).right.double().mean())
+    return float(margins(rows.logits, rows.known_labels, rows.seen).right.double().mean())
 
 
 def promise_table(found: Mapping[str, Sequence[Sequence[float]]], budget: float) -> str:

@@ -3,7 +3,7 @@
 Run: python -m benchmarks.repairs.run run --set design --minutes 40
      python -m benchmarks.repairs.run run --families digits-shift,cld3-emoji --pseudo
      python -m benchmarks.repairs.run table --set design
-     python -m benchmarks.repairs.run table --set design --weights
+     python -m benchmarks.repairs.run table --set design --alphas
      python -m benchmarks.repairs.run table --set design --grid none isotonic
      python -m benchmarks.repairs.run promise --set design --confidence 0.95
 
@@ -31,10 +31,11 @@ from torch import Tensor
 from benchmarks.repairs.cases import Case
 from benchmarks.repairs.grid import CALIBRATORS, grid, grid_table
 from benchmarks.repairs.promise import losses, promise_table
-from benchmarks.repairs.regret import OF_WEIGHTS, WAYS, Outcome, Way, judged, table
+from benchmarks.repairs.regret import OF_ALPHAS, WAYS, Outcome, judged, table
 from benchmarks.repairs.scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
 from benchmarks.repairs.scenarios.records import Family
 from benchmarks.repairs.scenarios.registry import FAMILIES
+from benchmarks.repairs.ways import Way
 from reclaim.core.errors import BadInput
 
 __all__ = ["load", "main"]
@@ -137,7 +138,7 @@ def main() -> None:
     judging.add_argument("--per-class", type=int, help="so few held-out rows of each class only")
     judging.add_argument("--by-share", action="store_true", help="a column for each share of seen classes, not family")
     other = judging.add_mutually_exclusive_group()
-    other.add_argument("--weights", action="store_true", help="rules for the weight alone, without a budget")
+    other.add_argument("--alphas", "--weights", action="store_true", help="rules for alpha alone, without a budget")
     other.add_argument(
         "--grid",
         nargs="*",
@@ -147,7 +148,7 @@ def main() -> None:
     judging.set_defaults(
         call=lambda given: compare(
             chosen(given.group, given.families),
-            OF_WEIGHTS if given.weights else WAYS if given.grid is None else grid(given.grid or CALIBRATORS),
+            OF_ALPHAS if given.alphas else WAYS if given.grid is None else grid(given.grid or CALIBRATORS),
             table if given.grid is None else grid_table,
             given.per_class,
             given.by_share,

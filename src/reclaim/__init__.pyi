@@ -38,8 +38,10 @@ from reclaim.models.head import fold as fold
 from reclaim.models.merges.interpolation import interpolation as interpolation
 from reclaim.models.predict import predict as predict
 from reclaim.repairs.answers import repair_answers as repair_answers
-from reclaim.repairs.models import Repair as Repair
+from reclaim.repairs.choices import Choices as Choices
 from reclaim.repairs.models import repair as repair
+from reclaim.repairs.result import Repair as Repair
+from reclaim.repairs.rows import MoreEvidence as MoreEvidence
 from reclaim.report.diagnose import diagnose as diagnose
 from reclaim.report.evaluate import Evaluation as Evaluation
 from reclaim.report.evaluate import evaluate as evaluate

@@ -40,7 +40,14 @@ def test_a_mixture_comes_back_as_it_was(tmp_path: Path) -> None:
     save_mixture(tmp_path / "mixture.json", made)
     assert load_mixture(tmp_path / "mixture.json") == made
     record = json.loads((tmp_path / "mixture.json").read_text())
-    assert (record["method"], record["weight"], record["offset"]) == ("output-mixture", 0.4, 1.5)
+    assert (record["method"], record["alpha"], record["offset"]) == ("output-mixture", 0.4, 1.5)
+
+
+def test_a_mixture_of_an_older_version_called_alpha_its_weight(tmp_path: Path) -> None:
+    path, made = tmp_path / "mixture.json", OutputMixture(0.4, LogitOffset(1.5, (True, False)))
+    save_mixture(path, made)
+    path.write_text(path.read_text().replace('"alpha"', '"weight"'))
+    assert '"weight": 0.4' in path.read_text() and load_mixture(path) == made
 
 
 def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(tmp_path: Path) -> None:
@@ -52,11 +59,11 @@ def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(
     with pytest.raises(BadInput, match="mixes no answers; `reclaim repair` of two snapshots writes a mix"):
         load_mixture(path)
     fields = {"offset": 1.5, "seen": [True, False]}
-    wrong = ({}, {"method": "output-mixture", "weight": "half"}, {"method": "logit-offset", "weight": 0.4})
+    wrong = ({}, {"method": "output-mixture", "alpha": "half"}, {"method": "logit-offset", "alpha": 0.4})
     for record in ([], *(fields | other for other in wrong), fields | {"method": "output-mixture"}):
         path.write_text(json.dumps(record))
         with pytest.raises(BadInput, match="mixes no answers"):
             load_mixture(path)
-    path.write_text('{"method": "output-mixture", "weight": 0.4}')
+    path.write_text('{"method": "output-mixture", "alpha": 0.4}')
     with pytest.raises(BadInput, match="is not a complete"):
         load_mixture(path)

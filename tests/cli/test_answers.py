@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from reclaim.repairs.choices import Choices
 from reclaim.repairs.files import load_mixture
 from reclaim.repairs.mixtures import mixed
 from reclaim.repairs.rows import divide_rows
@@ -39,11 +40,11 @@ def test_two_snapshots_become_a_mixture_that_beats_both(shop: Path, reclaim) -> 
     assert accuracy["repaired"] > max(accuracy["before"], accuracy["after"])
     assert {"offset", "selector", "reason", "evidence", "guarantee", "shifts", "mix", "findings"} <= set(record)
     mixture, repaired = load_mixture(Path("out/mixture.json")), load_snapshot(Path("out/repaired.safetensors"))
-    assert record["weight"] == record["mix"]["weight"] == mixture.weight and record["seed"] == 0
+    assert record["alpha"] == record["mix"]["alpha"] == mixture.alpha and record["seed"] == 0
     assert record["offset"] == mixture.offset.offset
     assert evaluate(repaired).accuracy.all == accuracy["repaired"]
     before, after = answers("before-test"), answers("after-test")
-    by_hand = mixed(before.logits, after.logits, mixture.weight) + torch.tensor(mixture.offset.shifts)
+    by_hand = mixed(before.logits, after.logits, mixture.alpha) + torch.tensor(mixture.offset.shifts)
     torch.testing.assert_close(repaired.logits, by_hand + mixture.offset.offset * ~after.seen)
     assert torch.equal(repaired.labels, after.labels) and repaired.classes == after.classes
     page = Path("out/report.html").read_text()
@@ -55,7 +56,7 @@ def test_without_report_rows_those_given_are_divided(shop: Path, reclaim) -> Non
     done = reclaim(*REPAIR, "--held-out", 0.6, "--seed", 3, "--json")
     assert done.code == 0, done.err
     after = answers("after-val")
-    chooses, reports = divide_rows(after, after.seen[after.labels], 0.6, 3)
+    chooses, reports = divide_rows(after, after.seen[after.labels], Choices(held_out=0.6, seed=3))
     assert done.json["mix"]["rows"] == len(chooses) and done.json["repaired"]["n"] == len(reports) == 60
     assert torch.equal(load_snapshot(Path("out/repaired.safetensors")).labels, reports.labels)
 
@@ -105,11 +106,17 @@ def test_repair_says_in_words_what_it_did_to_answers(shop: Path, reclaim) -> Non
         assert word in words
 
 
+def test_the_former_name_of_a_flag_is_understood(shop: Path, reclaim) -> None:
+    given = (*REPAIR[:-1], "a", "--report", TEST, "--json", "--force")
+    now, then = (reclaim(*given, flag, 0.2).json for flag in ("--class-shifts", "--class-balance"))
+    assert now["shifts"] == then["shifts"] != reclaim(*given).json["shifts"]
+
+
 def test_choices_and_numbers_of_selectors_are_flags_beside_snapshots_too(shop: Path, reclaim) -> None:
     common = (*REPAIR[:-1], "a", "--report", TEST, "--mix", 1, "--class-balance", 0, "--json", "--force")
     small, large = (reclaim(*common, "--budget", budget).json for budget in (0.02, 0.3))
     assert small["offset"] < large["offset"] and small["guarantee"].startswith("seen accuracy falls by at most 0.02")
-    assert small["weight"] == 1.0 and small["shifts"] == []
+    assert small["alpha"] == 1.0 and small["shifts"] == []
     assert reclaim(*REPAIR, "--prefer", "seen", "--json").json["guarantee"] is None
 
 
@@ -127,7 +134,7 @@ def test_models_are_still_models_where_one_stands_in_their_directory(shop: Path,
     done = reclaim("repair", "--before", shop / "before", "--after", ".", "--data", shop / "target", "--mix", 1,
                    "--out", shop / "out", "--json")  # fmt: skip
     assert done.code == 0, done.err
-    assert done.json["mix"]["weight"] == 1.0
+    assert done.json["mix"]["alpha"] == 1.0
 
 
 # --- what is refused

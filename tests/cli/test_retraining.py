@@ -2,15 +2,16 @@
 
 import json
 from dataclasses import replace
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 
 import pytest
 
 from reclaim.cli import retraining
+from reclaim.cli.choices import by_retraining, choice_flags
 from reclaim.data.load import load_data
 from reclaim.models.directory import load_model
-from reclaim.repairs.by_retraining import NAME
+from reclaim.repairs.choices import BY_RETRAINING as NAME
 from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.wise_ft import wise_ft
@@ -41,7 +42,7 @@ def test_it_repeats_the_recipe_with_its_numbers_and_budget(tuned: str, reclaim) 
     done = reclaim(*REPAIR, "--after", tuned, "--runs", 2, "--seed", 1)
     assert done.code == 0, done.err
     assert done.json["offset"] == by_hand(runs=2, seed=1).offset
-    assert (done.json["selector"], done.json["guarantee"], done.json["mix"]["weight"]) == (NAME, None, 1.0)
+    assert (done.json["selector"], done.json["guarantee"], done.json["mix"]["alpha"]) == (NAME, None, 1.0)
     assert json.loads(Path("out/calibrator.json").read_text())["selector"] == NAME
     assert not done.err
 
@@ -51,17 +52,16 @@ def test_its_numbers_are_flags(tuned: str, reclaim) -> None:
     done = reclaim(*REPAIR, "--after", f"plain/{FACTORY}@{tuned}", *flags)
     assert done.code == 0, done.err
     numbers = {"runs": 1, "shares": (0.4, 0.8), "criterion": "harmonic", "aggregate": "median"}
-    assert done.json["offset"] == by_hand(after=load_model(tuned), **numbers).offset
+    assert done.json["offset"] == by_hand(after=load_model(tuned), cheap=True, **numbers).offset
     assert [run["classes"] for run in done.json["details"]["runs"]] == [2, 4] and done.json["details"]["ratio"] != 1
 
 
 def test_the_help_tells_the_defaults_of_the_function(reclaim) -> None:
     takes, help_ = signature(pseudo_cross_validation).parameters, " ".join(reclaim("repair", "--help").out.split())
-    assert {*retraining.TAKES} - {"cheap"} == {*takes} - {"before", "data", "retrain", "after", "seed", "inference"}
-    assert retraining.NAME == NAME
+    assert {*by_retraining().numbers} == {name for name, p in takes.items() if p.kind is Parameter.KEYWORD_ONLY}
     for name in ("runs", "shares", "aggregate"):
         default = takes[name].default
-        text = retraining.retraining_numbers()[name].annotation.__metadata__[0].help
+        text = choice_flags()[name].annotation.__metadata__[0].help
         assert text.endswith(f"Default: {default[0] if isinstance(default, tuple) else default}.")
         assert f"--{name}" in help_
 

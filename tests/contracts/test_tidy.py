@@ -13,13 +13,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 STILL_LONG = {  # to become shorter; the list is to become empty
     "_command",
     "calibrate",
-    "choose",
-    "choose_alpha",
     "fit",
-    "most_promising",
-    "pseudo_cross_validation",
-    "repair",
-    "repair_answers",
     "retention_budget",
 }
 BENCHMARKS = sorted((PROJECT / "benchmarks").rglob("*.py"))

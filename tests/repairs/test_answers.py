@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.repairs.answers import AnswersRepair, Pair, repair_answers
-from reclaim.repairs.mixtures import mixed
-from reclaim.repairs.rows import divide_rows
+from reclaim.repairs.answers import Pair, repair_answers
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.mixtures import OutputMixture, mixed
+from reclaim.repairs.result import Repair
+from reclaim.repairs.rows import MoreEvidence, divide_rows
 from reclaim.report.evaluate import evaluate
-from reclaim.report.story import answers_story
+from reclaim.report.story import sentences
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from tests import toys
@@ -38,9 +40,9 @@ def both(change, given: Pair = (BEFORE, AFTER)) -> Pair:
     return first, last
 
 
-def chosen(given: AnswersRepair) -> tuple:
+def chosen(given: Repair[OutputMixture]) -> tuple:
     """All that was chosen, and why."""
-    return given.mixture, given.mix
+    return given.model, given.mix
 
 
 def garbled(which: torch.Tensor):
@@ -55,22 +57,22 @@ def garbled(which: torch.Tensor):
 def test_it_beats_both_models_over_all_classes() -> None:
     accuracy = {name: evaluate(getattr(DONE, name)).accuracy.all for name in ("before", "after", "repaired")}
     assert accuracy["repaired"] > max(accuracy["before"], accuracy["after"]) + 0.02
-    assert 0 < DONE.mixture.weight < 1 and DONE.offset.offset > 0 and any(DONE.offset.shifts)
+    assert 0 < DONE.alpha < 1 and DONE.offset.offset > 0 and any(DONE.offset.shifts)
 
 
 def test_what_it_reports_is_what_the_mixture_makes_of_the_report_rows() -> None:
     _, (_, end) = (divide_rows(rows, SEEN[AFTER.labels]) for rows in (BEFORE, AFTER))
     assert torch.equal(DONE.after.logits, end.logits) and torch.equal(DONE.after.labels, end.labels)
-    torch.testing.assert_close(DONE.repaired.logits, DONE.mixture(DONE.before.logits, DONE.after.logits))
-    by_hand = mixed(DONE.before.logits, DONE.after.logits, DONE.mixture.weight) + torch.tensor(DONE.offset.shifts)
+    torch.testing.assert_close(DONE.repaired.logits, DONE.model(DONE.before.logits, DONE.after.logits))
+    by_hand = mixed(DONE.before.logits, DONE.after.logits, DONE.alpha) + torch.tensor(DONE.offset.shifts)
     torch.testing.assert_close(DONE.repaired.logits, by_hand + DONE.offset.offset * ~SEEN)
     assert {DONE.before.split, DONE.after.split, DONE.repaired.split} == {"report rows"}
 
 
 def test_other_seeds_and_shares_divide_the_rows_otherwise() -> None:
-    other = repair_answers(BEFORE, AFTER, seed=1)
+    other = repair_answers(BEFORE, AFTER, Choices(seed=1))
     assert not torch.equal(other.after.labels, DONE.after.labels)
-    assert len(repair_answers(BEFORE, AFTER, held_out=0.75).repaired) == 300
+    assert len(repair_answers(BEFORE, AFTER, Choices(held_out=0.75)).repaired) == 300
 
 
 def test_rows_from_several_files_choose_the_same(tmp_path: Path) -> None:
@@ -116,9 +118,11 @@ def test_rows_given_to_report_leave_all_seen_rows_to_choose() -> None:
 
 def test_labels_of_unlabelled_rows_are_not_read() -> None:
     target = pair(n=400, seed=3)
-    done = repair_answers(BEFORE, AFTER, extra={"unlabelled": target})
+    done = repair_answers(BEFORE, AFTER, evidence=MoreEvidence(unlabelled=target))
     for change in (lambda rows: rows.unlabelled(), lambda rows: replace(rows, labels=0 * rows.labels)):
-        assert chosen(repair_answers(BEFORE, AFTER, extra={"unlabelled": both(change, target)})) == chosen(done)
+        assert chosen(repair_answers(BEFORE, AFTER, evidence=MoreEvidence(unlabelled=both(change, target)))) == chosen(
+            done
+        )
 
 
 def test_classes_of_either_model_may_be_in_another_order() -> None:
@@ -126,12 +130,12 @@ def test_classes_of_either_model_may_be_in_another_order() -> None:
     turned = BEFORE.reordered(order)
     assert chosen(repair_answers(turned, AFTER)) == chosen(DONE)
     more = {"unlabelled": target}
-    done = repair_answers(BEFORE, AFTER, extra=more, report=target)
+    done = repair_answers(BEFORE, AFTER, evidence=MoreEvidence(**more), report=target)
     reordered = both(lambda rows: rows.reordered(order), target)
-    again = repair_answers(turned, AFTER, extra={"unlabelled": reordered}, report=reordered)
+    again = repair_answers(turned, AFTER, evidence=MoreEvidence(unlabelled=reordered), report=reordered)
     assert chosen(again) == chosen(done) and torch.equal(again.repaired.logits, done.repaired.logits)
     other = repair_answers(BEFORE, AFTER.reordered(order))
-    assert other.offset.classes == order and other.mixture.weight == DONE.mixture.weight
+    assert other.offset.classes == order and other.alpha == DONE.alpha
     torch.testing.assert_close(other.repaired.reordered(AFTER.classes).logits, DONE.repaired.logits)
 
 
@@ -139,22 +143,24 @@ def test_the_fine_tuned_model_says_which_classes_are_seen() -> None:
     unknowing = lambda rows: replace(rows, seen=torch.ones(7) > 0)  # noqa: E731 - as a pretrained model's snapshot is
     assert chosen(repair_answers(unknowing(BEFORE), AFTER)) == chosen(DONE)
     target = pair(n=90, seed=3)
-    done = repair_answers(BEFORE, AFTER, extra={"unlabelled": target}, report=target)
-    again = repair_answers(BEFORE, AFTER, extra={"unlabelled": both(unknowing, target)}, report=both(unknowing, target))
+    done = repair_answers(BEFORE, AFTER, evidence=MoreEvidence(unlabelled=target), report=target)
+    again = repair_answers(
+        BEFORE, AFTER, evidence=MoreEvidence(unlabelled=both(unknowing, target)), report=both(unknowing, target)
+    )
     assert chosen(again) == chosen(done) and torch.equal(again.repaired.seen, SEEN)
 
 
 # --- what may be said beforehand
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.45, 1.0])
-def test_a_given_weight_is_taken(weight: float) -> None:
-    done = repair_answers(BEFORE, AFTER, mix=weight)
-    assert (done.mixture.weight, done.mix.reason, done.mix.tried) == (weight, "as given", ())
+@pytest.mark.parametrize("alpha", [0.0, 0.45, 1.0])
+def test_a_given_alpha_is_taken(alpha: float) -> None:
+    done = repair_answers(BEFORE, AFTER, Choices(mix=alpha))
+    assert (done.model.alpha, done.mix.reason, done.mix.tried) == (alpha, "as given", ())
 
 
 def test_the_budget_reaches_the_choice() -> None:
-    small, large = (repair_answers(BEFORE, AFTER, mix=1.0, numbers={"budget": b}) for b in (0.02, 0.3))
+    small, large = (repair_answers(BEFORE, AFTER, Choices(mix=1.0, numbers={"budget": b})) for b in (0.02, 0.3))
     assert small.offset.offset < large.offset.offset and "at most 0.02" in str(small.offset.guarantee)
 
 
@@ -164,8 +170,8 @@ def test_many_rows_earn_a_guarantee_and_few_or_a_preference_do_not() -> None:
     assert DONE.mix.rows + n == len(divide_rows(AFTER, SEEN[AFTER.labels])[0]) >= 200
     few = repair_answers(*pair(n=600))
     assert few.mix.rows == few.offset.evidence["seen"] < 200
-    assert few.offset.guarantee is None and "the same rows chose the weight" in few.offset.reason
-    wish = repair_answers(BEFORE, AFTER, prefer="balanced")
+    assert few.offset.guarantee is None and "the same rows chose the mixture" in few.offset.reason
+    wish = repair_answers(BEFORE, AFTER, Choices(prefer="balanced"))
     assert wish.offset.guarantee is None and wish.offset.selector == "bolder"
     assert wish.mix.rows == wish.offset.evidence["seen"] == DONE.mix.rows + n
 
@@ -175,18 +181,23 @@ def test_the_promise_holds_on_rows_that_chose_nothing() -> None:
     assert was is not None and now is not None and was - 0.08 < now < was  # 0.05 in expectation, of some 340 rows
 
 
-def test_class_balance_nought_shifts_nothing() -> None:
-    assert repair_answers(BEFORE, AFTER, class_balance=0).offset.shifts == ()
+def test_class_shifts_of_nought_shift_nothing() -> None:
+    assert repair_answers(BEFORE, AFTER, Choices(class_shifts=0)).offset.shifts == ()
 
 
 def test_more_evidence_reaches_the_choices() -> None:
     more = {"unlabelled": pair(n=400, seed=3), "labelled": pair(n=300, seed=4)}
     for name, selector in (("unlabelled", "rate-matching"), ("labelled", "labelled")):
-        done = repair_answers(BEFORE, AFTER, extra={name: more[name]}, select=selector)
+        done = repair_answers(BEFORE, AFTER, Choices(select=selector), evidence=MoreEvidence(**{name: more[name]}))
         assert done.offset.evidence == {name: len(more[name][0])}
         assert done.offset.shifts != DONE.offset.shifts and done.mix.tried != DONE.mix.tried
-    assert repair_answers(BEFORE, AFTER, extra=more, prefer="balanced").offset.selector == "labelled"
-    source = repair_answers(BEFORE, AFTER, extra={"source": pair(n=300, seed=4)}, select="source-data")
+    assert (
+        repair_answers(BEFORE, AFTER, Choices(prefer="balanced"), evidence=MoreEvidence(**more)).offset.selector
+        == "labelled"
+    )
+    source = repair_answers(
+        BEFORE, AFTER, Choices(select="source-data"), evidence=MoreEvidence(source=pair(n=300, seed=4))
+    )
     assert source.offset.evidence == {"source": 300}
 
 
@@ -213,37 +224,44 @@ def test_rows_and_classes_that_do_not_belong_together_are_refused() -> None:
     for more in ({}, {"report": other}):
         with pytest.raises(BadInput, match=r"different rows \(300 and 1200\)"):
             repair_answers(other[0], AFTER, **more)
-    for more in ({"report": (BEFORE, other[1])}, {"extra": {"unlabelled": (BEFORE, other[1])}}):
+    for more in ({"report": (BEFORE, other[1])}, {"evidence": MoreEvidence(unlabelled=(BEFORE, other[1]))}):
         with pytest.raises(BadInput, match=r"different rows \(1200 and 300\)"):
             repair_answers(BEFORE, AFTER, **more)
     foreign = both(lambda rows: replace(rows, classes=tuple("abcdefh")), other)
-    for more in ({"report": foreign}, {"extra": {"labelled": foreign}}):
+    for more in ({"report": foreign}, {"evidence": MoreEvidence(labelled=foreign)}):
         with pytest.raises(BadInput, match="the two models have different classes"):
             repair_answers(BEFORE, AFTER, **more)
 
 
 @pytest.mark.parametrize(
-    ("more", "message"),
+    ("choices", "message"),
     [
         ({"held_out": 1.0}, "between 0 and 1; given: 1.0"),
         ({"mix": 1.5}, "between 0 and 1; given: 1.5"),
-        ({"class_balance": 2}, "between 0 and 1; given: 2"),
+        ({"mix": float("nan")}, "between 0 and 1; given: nan"),
+        ({"class_shifts": 2}, "between 0 and 1; given: 2"),
+        ({"prefer": "old"}, "no preference called 'old'; there are: balanced, seen, absent"),
         ({"select": "rate-matching"}, "needs rows of the target domain"),
-        ({"select": "labelled", "extra": {"labelled": both(lambda rows: rows.unlabelled())}}, "labels"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(more: dict, message: str) -> None:
+def test_wishes_that_make_no_sense_are_refused(choices: dict, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        repair_answers(BEFORE, AFTER, **more)
+        repair_answers(BEFORE, AFTER, Choices(**choices))
+
+
+def test_labelled_rows_must_have_labels() -> None:
+    bare = MoreEvidence(labelled=both(lambda rows: rows.unlabelled()))
+    with pytest.raises(BadInput, match="labels"):
+        repair_answers(BEFORE, AFTER, Choices(select="labelled"), evidence=bare)
 
 
 # --- the story
 
 
 def test_it_tells_what_it_did() -> None:
-    told = dict(answers_story(DONE))
+    told = dict(sentences(DONE))
     assert list(told) == ["Mixing", "Offset", "Classes", "Guarantee"]
-    share = f"{1 - DONE.mixture.weight:.0%} of the logarithmic probabilities are the pretrained model's: "
+    share = f"{1 - DONE.alpha:.0%} of the logarithmic probabilities are the pretrained model's: "
     assert told["Mixing"] == f"{share}{DONE.mix.reason}."
     assert told["Offset"].startswith(f"{DONE.offset.offset:.2f} added to the logits of absent classes, by auto: ")
     shifts = dict(zip(DONE.offset.shifts, DONE.offset.classes, strict=True))
@@ -253,15 +271,15 @@ def test_it_tells_what_it_did() -> None:
 
 
 def test_it_tells_what_it_did_not_do() -> None:
-    told = dict(answers_story(repair_answers(BEFORE, AFTER, class_balance=0, prefer="balanced")))
+    told = dict(sentences(repair_answers(BEFORE, AFTER, Choices(class_shifts=0, prefer="balanced"))))
     assert "Classes" not in told and told["Guarantee"] == "none."
 
 
 def test_it_tells_what_cannot_be_measured() -> None:
     alone = both(lambda rows: rows.seen_rows())
     done = repair_answers(*alone)
-    limits = dict(answers_story(done))["Limits"]
-    absent = next(tried.absent for tried in done.mix.tried if tried.weight == done.mixture.weight)
+    limits = dict(sentences(done))["Limits"]
+    absent = next(tried.absent for tried in done.mix.tried if tried.alpha == done.alpha)
     assert "the absent accuracy cannot be measured, only estimated" in limits and f"{absent:.1%} (95 %" in limits
-    given = dict(answers_story(repair_answers(*alone, mix=0.5)))["Limits"]
+    given = dict(sentences(repair_answers(*alone, Choices(mix=0.5))))["Limits"]
     assert given.endswith("only estimated.")

@@ -37,17 +37,17 @@ def turned(rows: Snapshot, order: list[int] = OTHER_ORDER) -> Snapshot:
 # --- numbers
 
 
-@pytest.mark.parametrize(("weight", "model"), [(0.0, BEFORE), (1.0, AFTER)])
-def test_the_ends_are_exactly_the_models_and_then_comes_the_offset(weight: float, model: Tensor) -> None:
-    assert torch.equal(mixed(BEFORE, AFTER, weight), model.log_softmax(dim=1))
-    made = OutputMixture(weight, LIFT)(BEFORE, AFTER)
+@pytest.mark.parametrize(("alpha", "model"), [(0.0, BEFORE), (1.0, AFTER)])
+def test_the_ends_are_exactly_the_models_and_then_comes_the_offset(alpha: float, model: Tensor) -> None:
+    assert torch.equal(mixed(BEFORE, AFTER, alpha), model.log_softmax(dim=1))
+    made = OutputMixture(alpha, LIFT)(BEFORE, AFTER)
     torch.testing.assert_close(made, model.log_softmax(dim=1) + ADDED)
 
 
-@pytest.mark.parametrize("weight", [0.25, 0.5, 0.8])
-def test_between_them_lies_the_geometric_mean(weight: float) -> None:
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.8])
+def test_between_them_lies_the_geometric_mean(alpha: float) -> None:
     first, last = BEFORE.softmax(dim=1), AFTER.softmax(dim=1)
-    torch.testing.assert_close(mixed(BEFORE, AFTER, weight).exp(), first ** (1 - weight) * last**weight)
+    torch.testing.assert_close(mixed(BEFORE, AFTER, alpha).exp(), first ** (1 - alpha) * last**alpha)
 
 
 def test_a_case_by_hand() -> None:
@@ -90,12 +90,12 @@ def test_halves_are_mixed_in_single_precision(dtype: torch.dtype) -> None:
 # --- what is refused
 
 
-@pytest.mark.parametrize("weight", [-0.1, 1.01, float("nan")])
-def test_a_weight_that_is_no_share_is_refused(weight: float) -> None:
-    with pytest.raises(BadInput, match=f"between 0 and 1; given: {weight}"):
-        mixed(BEFORE, AFTER, weight)
+@pytest.mark.parametrize("alpha", [-0.1, 1.01, float("nan")])
+def test_an_alpha_that_is_no_share_is_refused(alpha: float) -> None:
+    with pytest.raises(BadInput, match=f"between 0 and 1; given: {alpha}"):
+        mixed(BEFORE, AFTER, alpha)
     with pytest.raises(BadInput, match="between 0 and 1"):
-        OutputMixture(weight, LIFT)(BEFORE, AFTER)
+        OutputMixture(alpha, LIFT)(BEFORE, AFTER)
 
 
 def test_logits_of_other_rows_or_classes_are_refused() -> None:

@@ -150,8 +150,8 @@ def guarded(data: Data) -> Data:
 def test_no_row_of_an_absent_class_is_read(cheap: bool) -> None:
     before, data = toys.classifier(), toys.data()
     after = recipe(before, data) if cheap else None
-    plain = pseudo_cross_validation(before, data, recipe, after=after)
-    assert pseudo_cross_validation(before, guarded(data), recipe, after=after) == plain
+    plain = pseudo_cross_validation(before, data, recipe, after, cheap=cheap)
+    assert pseudo_cross_validation(before, guarded(data), recipe, after, cheap=cheap) == plain
 
 
 def test_the_recipe_gets_four_fifths_of_each_of_its_classes_and_nothing_else() -> None:
@@ -188,7 +188,7 @@ def test_cheap_it_retrains_heads_and_scales_by_the_ratio_of_the_gaps() -> None:
         widths.append(len(given.split("train").read(0)))
         return recipe(model, given)
 
-    chosen = pseudo_cross_validation(before, data, retrain, after=after)
+    chosen = pseudo_cross_validation(before, data, retrain, after, cheap=True)
     assert widths == [11] * 4  # features, not inputs
     assert chosen.evidence == {"train": 200, "val": len(data.seen_only("val"))}
     held_out = {
@@ -202,13 +202,15 @@ def test_cheap_it_retrains_heads_and_scales_by_the_ratio_of_the_gaps() -> None:
 
 def test_cheap_it_is_the_whole_one_where_the_head_is_all_there_is() -> None:
     whole = pseudo_cross_validation(balanced(), DATA, adding(4.0))
-    cheap = pseudo_cross_validation(balanced(), DATA, adding(4.0), after=adding(4.0)(balanced(), DATA))
+    cheap = pseudo_cross_validation(balanced(), DATA, adding(4.0), adding(4.0)(balanced(), DATA), cheap=True)
     assert cheap.details["ratio"] == pytest.approx(1) and cheap.offset == pytest.approx(whole.offset)
 
 
 def test_gaps_without_a_meaningful_ratio_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"no meaningful ratio(.|\n)*leave out `after`"):
-        pseudo_cross_validation(balanced(), DATA, adding(4.0), after=adding(-4.0)(balanced(), DATA))
+    with pytest.raises(BadInput, match="scaled to the fine-tuned model, and no `after` was given"):
+        pseudo_cross_validation(balanced(), DATA, adding(4.0), cheap=True)
+    with pytest.raises(BadInput, match=r"no meaningful ratio(.|\n)*leave out `cheap`"):
+        pseudo_cross_validation(balanced(), DATA, adding(4.0), adding(-4.0)(balanced(), DATA), cheap=True)
 
 
 # --- what becomes of it, and what is refused

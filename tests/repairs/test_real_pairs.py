@@ -15,7 +15,8 @@ from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.directory import load_model, save_model
 from reclaim.models.networks import resnet20
-from reclaim.repairs.models import Repair, repair
+from reclaim.repairs.models import repair
+from reclaim.repairs.result import Repair
 from reclaim.repairs.rows import divide
 from reclaim.report.evaluate import evaluate
 
@@ -32,7 +33,7 @@ class Pair:
     before: Classifier
     after: Classifier
     data: Data
-    done: Repair
+    done: Repair[Classifier]
 
 
 def run(before: str, after: str, data: Data, **preprocess: object) -> Pair:
@@ -82,7 +83,7 @@ def test_the_pairs_are_those_of_the_reference_numbers(cifar: Pair, tiny_imagenet
 
 def pixels(pair: Pair, count: int) -> torch.Tensor:
     """The first report rows as plain torch takes them, prepared without Reclaim."""
-    reports = divide(pair.data)[1]
+    reports = divide(pair.data).report.split
     size = pair.after.preprocess.crop
     images = [reports.read(i).convert("RGB") for i in range(count)]
     images = [image.resize((size, size), 2) if size else image for image in images]

@@ -1,9 +1,9 @@
 """What is kept of a scenario, so that nothing need be trained again.
 
-One safetensors file per scenario; its metadata hold the scenario. C classes, W = 11 weights of the fine-tuned network,
-0, 0.1, …, 1, so that [0] is the pretrained and [-1] the fine-tuned one; N rows of a split: "held" and "train" (seen
-classes only), "unlabelled", "test" and "source" (all classes), in random order, so that the first n of them are a
-sample. Logits of 50 classes and more are in half precision.
+One safetensors file per scenario; its metadata hold the scenario. C classes, W = 11 alphas, 0, 0.1, …, 1, so that [0]
+is the pretrained and [-1] the fine-tuned network; N rows of a split: "held" and "train" (seen classes only),
+"unlabelled", "test" and "source" (all classes), in random order, so that the first n of them are a sample. Logits of 50
+classes and more are in half precision.
 
 =================  =========  =======================================================================================
 seen               [C]        bool
@@ -39,8 +39,8 @@ from reclaim.core.inference import Inference
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
-from reclaim.repairs.alpha import WEIGHTS
-from reclaim.repairs.mixtures import mixture
+from reclaim.repairs.alpha import ALPHAS
+from reclaim.repairs.mixtures import WeightMixtures
 from reclaim.training.recipes.fine_tune import fine_tune
 
 __all__ = ["FOLDER", "Record", "load", "path_of", "pseudo_snapshots", "save", "snapshots"]
@@ -88,7 +88,7 @@ def snapshots(scenario: Scenario, world: World) -> dict[str, Tensor]:
     """Fine-tune, and answer every split with every mixture."""
     data = _with_seen(world.data, seen_classes(world.data.classes, scenario.share, scenario.split))
     after = _tuned(scenario, world.before, data)
-    mixed = _mixtures(world.before, after, data, WEIGHTS)
+    mixed = _mixtures(world.before, after, data, ALPHAS)
     parts = _mixtures(world.before, after, data, PARTS)
     data = _shown(data)
     kept = {"seen": data.seen} | {f"labels.{name}": rows.labels for name, rows in data.splits.items()}
@@ -116,7 +116,7 @@ def pseudo_snapshots(scenario: Scenario, world: World, runs: int = 3) -> dict[st
         half = _with_seen(world.data, seen_classes(seen, 50, run))
         after = _tuned(scenario, world.before, half)
         rows = Data(half.classes, {"train": half.split("train"), "held": held}, half.seen)
-        models = _mixtures(world.before, after, rows, WEIGHTS)
+        models = _mixtures(world.before, after, rows, ALPHAS)
         logits.append(torch.stack([_logits(model, rows, "held") for model in models]))
         masks.append(half.seen)
     return {"seen": torch.stack(masks), "mix": torch.stack(logits), "labels": held.labels}
@@ -140,8 +140,9 @@ def _tuned(scenario: Scenario, before: Classifier, data: Data) -> Classifier:
     return fine_tune(before, data, recipe.budget(scenario.seed), mode="eval" if recipe.frozen else "train")
 
 
-def _mixtures(before: Classifier, after: Classifier, data: Data, weights: tuple[float, ...]) -> list[Classifier]:
-    return [mixture(before, after, weight, data.split("train"), RUNNING) for weight in weights]
+def _mixtures(before: Classifier, after: Classifier, data: Data, alphas: tuple[float, ...]) -> list[Classifier]:
+    mixtures = WeightMixtures(before, after, data.split("train"), RUNNING)
+    return [mixtures.model(alpha) for alpha in alphas]
 
 
 def _put_head(body: Classifier, head: Classifier) -> Classifier:

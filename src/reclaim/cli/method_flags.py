@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from reclaim.cli.naming import named
 from reclaim.core.errors import BadInput
-from reclaim.core.registry import describe, names
+from reclaim.core.registry import Method, describe, names
 
 __all__ = ["family", "flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
 
@@ -24,16 +24,16 @@ def own_numbers(family: str, name: str) -> dict[str, Argument]:
     }
 
 
-def selector_numbers() -> dict[str, Argument]:
-    """The flags of all selectors together. None stands for the selector's own default."""
+def selector_numbers(*more: Method) -> dict[str, Argument]:
+    """The flags of all selectors, and `more` ways to an offset, together. None stands for a selector's own default."""
     flags: dict[str, Argument] = {}
-    for name in names("selectors"):
-        method = describe("selectors", name)
+    for method in [*(describe("selectors", name) for name in names("selectors")), *more]:
         for key, argument in method.numbers.items():
             text = method.help.get(key, "")
-            text += f" Default: {argument.default}." if argument.default is not None else ""
+            default = " ".join(map(str, argument.default)) if isinstance(argument.default, tuple) else argument.default
+            text += f" Default: {default}." if default is not None else ""
             optional = argument.replace(default=None, annotation=argument.annotation | None)
-            flags.setdefault(key, flag(optional, f"({name}) {text}"))
+            flags.setdefault(key, flag(optional, f"({method.name}) {text}"))
     return flags
 
 

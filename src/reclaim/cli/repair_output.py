@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from reclaim.calibration.files import calibrator_record
+from reclaim.calibration.files import calibrator_record, save_calibrator
 from reclaim.cli.flags import Output
 from reclaim.cli.tables import accuracy_table, mixing_table
 from reclaim.core.files import write_json
-from reclaim.repairs.answers import AnswersRepair
-from reclaim.repairs.models import Repair
+from reclaim.models.directory import save_model
+from reclaim.repairs.files import save_mixture
+from reclaim.repairs.mixtures import OutputMixture
+from reclaim.repairs.result import Repair
 from reclaim.report.diagnose import diagnose
 from reclaim.report.evaluate import evaluate
 from reclaim.report.page.render import render
+from reclaim.report.story import sentences
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.snapshots.writing import save_snapshot
 
-__all__ = ["print_report", "write_report"]
-
-Story = Sequence[tuple[str, str]]
+__all__ = ["print_repair", "write_repair"]
 
 
-def write_report(
-    folder: Path, result: Repair | AnswersRepair, story: Story, output: Output, **more: Any
-) -> dict[str, Any]:
-    """Write the page and the record, with `more` in it, into a folder; returns the record."""
-    shown = _shown(result)
-    findings = diagnose(result.before, result.after)
-    page = render(shown, findings, story=story, mix=result.mix)
+def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int) -> dict[str, Any]:
+    """Write what was repaired, the page and the record into a folder; returns the record."""
+    if isinstance(repair.model, OutputMixture):
+        save_snapshot(folder / "repaired.safetensors", repair.repaired)
+        save_mixture(folder / "mixture.json", repair.model)
+        own: dict[str, Any] = {"alpha": repair.alpha}
+    else:
+        save_model(folder, repair.model)
+        save_calibrator(folder / "calibrator.json", repair.offset)
+        own = {"bias": repair.bias}
+    shown = _shown(repair)
+    findings = diagnose(repair.before, repair.after)
+    page = render(shown, findings, story=sentences(repair), mix=repair.mix)
     (folder / "report.html").write_text(page, encoding="utf-8")
     record = output.run_record(
-        mix=asdict(result.mix),
-        **{key: value for key, value in calibrator_record(result.offset).items() if key not in ("classes", "seen")},
-        **more,
+        mix=asdict(repair.mix),
+        **{key: value for key, value in calibrator_record(repair.offset).items() if key not in ("classes", "seen")},
+        seed=seed,
+        **own,
         **{name: evaluate(snapshot).record() for name, snapshot in shown.items()},
         findings=[asdict(finding) for finding in findings],
     )
@@ -43,19 +52,20 @@ def write_report(
     return record
 
 
-def print_report(result: Repair | AnswersRepair, story: Story, end: str) -> None:
-    """Print accuracies, the weights that were tried, the story, and the last line."""
-    rows = {name: evaluate(snapshot) for name, snapshot in _shown(result).items()}
-    accuracy_table(rows, title=f"{len(result.repaired)} rows that chose nothing")
+def print_repair(repair: Repair[Any], out: Path) -> None:
+    """Print accuracies, the mixtures that were tried, what was done, and where it is."""
+    rows = {name: evaluate(snapshot) for name, snapshot in _shown(repair).items()}
+    accuracy_table(rows, title=f"{len(repair.repaired)} rows that chose nothing")
     console = Console(highlight=False, soft_wrap=True)
     if (ceiling := rows["after"].tradeoff.best_all) is not None:
         console.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
-    if result.mix.tried:
-        mixing_table(result.mix)
-    for term, sentence in story:
+    if repair.mix.tried:
+        mixing_table(repair.mix)
+    for term, sentence in sentences(repair):
         console.print(f"[bold]{term}[/bold]: {sentence}")
-    console.print(end)
+    made = "mixture" if isinstance(repair.model, OutputMixture) else "repaired model"
+    console.print(f"the {made} and the report: {out}")
 
 
-def _shown(result: Repair | AnswersRepair) -> dict[str, Any]:
-    return {"before": result.before, "after": result.after, "repaired": result.repaired}
+def _shown(repair: Repair[Any]) -> dict[str, Snapshot]:
+    return {"before": repair.before, "after": repair.after, "repaired": repair.repaired}

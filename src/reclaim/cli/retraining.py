@@ -1,10 +1,8 @@
-"""Flags of pseudo cross-validation, and the recipe that it repeats: the one `reclaim tune` wrote down."""
+"""The recipe that pseudo cross-validation repeats: the one `reclaim tune` wrote down."""
 
-from inspect import Parameter as Argument
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from reclaim.cli.method_flags import flag
 from reclaim.core.errors import BadInput
 from reclaim.core.files import read_json
 from reclaim.core.inference import Inference
@@ -14,29 +12,7 @@ from reclaim.training.budget import Budget
 if TYPE_CHECKING:
     from reclaim.repairs.pseudo_cross_validation import Retrain
 
-__all__ = ["NAME", "TAKES", "recipe_of", "retraining_numbers"]
-
-NAME = "pseudo-cross-validation"
-
-_OWN: dict[str, tuple[Any, str]] = {
-    "runs": (int, "divisions of the seen classes per share; each costs one retraining. Default: 3."),
-    "shares": (
-        tuple[float, ...],
-        "how much of the seen classes is retrained on; with several, the offset is followed to all of them. "
-        "Default: 0.5.",
-    ),
-    "aggregate": (Literal["mean", "median"], "how runs on equally many classes become one offset. Default: mean."),
-    "cheap": (bool, "retrain heads only, on features drawn once, and scale by the gap of the fine-tuned model."),
-}
-TAKES = (*_OWN, "criterion")  # of which selectors make a flag already
-
-
-def retraining_numbers() -> dict[str, Argument]:
-    """The flags of pseudo cross-validation alone. None stands for its own default."""
-    return {
-        key: flag(Argument(key, Argument.KEYWORD_ONLY, default=None, annotation=kind | None), f"({NAME}) {text}")
-        for key, (kind, text) in _OWN.items()
-    }
+__all__ = ["recipe_of"]
 
 
 def recipe_of(after: str, inference: Inference) -> "Retrain":

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
+from reclaim.repairs.choices import Choices
 
 if TYPE_CHECKING:
     from reclaim.repairs.answers import Pair
+    from reclaim.repairs.mixtures import OutputMixture
+    from reclaim.repairs.result import Repair
 
 __all__ = ["repair_snapshots", "snapshots_given"]
 
@@ -43,38 +45,25 @@ def _meant_as_snapshot(spec: str) -> bool:
 
 
 def repair_snapshots(
-    before: str,
-    after: str,
-    out: Path,
-    output: Output,
-    extra: Mapping[str, str],
-    report: str | None,
-    choices: Mapping[str, Any],
-    *,
-    force: bool,
-) -> None:
-    """Repair the answers in two snapshots; write the mixture, its answers, the page and the record."""
-    from reclaim.cli.repair_output import print_report, write_report
-    from reclaim.core.files import atomic_directory
-    from reclaim.repairs.answers import repair_answers
-    from reclaim.repairs.files import save_mixture
-    from reclaim.report.story import answers_story
-    from reclaim.snapshots.reading import load_snapshot
-    from reclaim.snapshots.writing import save_snapshot
+    before: str, after: str, choices: Choices, more: Mapping[str, str], report: str | None
+) -> "Repair[OutputMixture]":
+    """Repair the answers in two snapshots.
 
-    result = repair_answers(
+    Args:
+        more: two snapshots of each kind of further evidence, by its flag.
+        report: two of rows to report on.
+    """
+    from reclaim.repairs.answers import repair_answers
+    from reclaim.repairs.rows import MoreEvidence
+    from reclaim.snapshots.reading import load_snapshot
+
+    return repair_answers(
         load_snapshot(Path(before)),
         load_snapshot(Path(after)),
-        extra={name: _pair(f"--{name}", files) for name, files in extra.items()},
+        choices,
+        evidence=MoreEvidence(**{name: _pair(f"--{name}", files) for name, files in more.items()}),
         report=None if report is None else _pair("--report", report),
-        **choices,
     )
-    story = answers_story(result)
-    with atomic_directory(out, force=force) as folder:
-        save_snapshot(folder / "repaired.safetensors", result.repaired)
-        save_mixture(folder / "mixture.json", result.mixture)
-        record = write_report(folder, result, story, output, weight=result.mix.weight, seed=choices["seed"])
-    output.show(record, lambda: print_report(result, story, f"the mixture and the report: {out}"))
 
 
 def _pair(flag: str, files: str) -> "Pair":

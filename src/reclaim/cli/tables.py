@@ -7,7 +7,7 @@ from rich.table import Table
 
 from reclaim.papers.table import Cell
 from reclaim.papers.table import Table as Numbers
-from reclaim.repairs.alpha import Mix, Tried
+from reclaim.repairs.alpha import ChosenAlpha, Tried
 from reclaim.report.evaluate import Evaluation
 
 __all__ = ["accuracy_table", "mixing_table", "numbers_table", "percent"]
@@ -32,15 +32,15 @@ def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
     Console().print(page)
 
 
-def mixing_table(mix: Mix) -> None:
-    """One line per weight that was tried, with the offset it would get; then what preferences would take."""
+def mixing_table(mix: ChosenAlpha) -> None:
+    """One line per alpha that was tried, with the offset it would get; then what preferences would take."""
     how = "absent, all: estimated" if mix.estimated else "on the labelled rows"
-    page = Table(title=f"by weight ({how})", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("weight", "offset", "seen, %", "absent, %", "all, %", ""):
+    page = Table(title=f"by alpha ({how})", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("alpha", "offset", "seen, %", "absent, %", "all, %", ""):
         page.add_column(column, justify="right" if column else "left", no_wrap=True)
 
     def add(t: Tried, note: str) -> None:
-        page.add_row(f"{t.weight:g}", f"{t.offset:.2f}", percent(t.seen), percent(t.absent), percent(t.all), note)
+        page.add_row(f"{t.alpha:g}", f"{t.offset:.2f}", percent(t.seen), percent(t.absent), percent(t.all), note)
 
     for t in mix.tried:
         add(t, "taken" if t == mix.taken else "" if t.allowed else "over the budget")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from reclaim.core.errors import unknown
 
-__all__ = ["FAMILIES", "Method", "describe", "find", "names"]
+__all__ = ["FAMILIES", "Method", "arguments_of", "describe", "describe_file", "find", "names"]
 
 # what users call a family, and the folder it is in
 FAMILIES = {
@@ -79,8 +79,14 @@ def describe(family: str, name: str) -> Method:
 
     ``FORMERLY = {"alpha": "weight"}`` in the file says what an argument, or the method itself, was called before.
     """
-    name = _today(family, name)
-    stem, body = name.replace("-", "_"), _body(family, name)
+    return describe_file(_file(family, _today(family, name)))
+
+
+@cache
+def describe_file(path: Path) -> Method:
+    """What a file says of the method that has its name, wherever it lies."""
+    stem, body = path.stem, _body(path)
+    name = stem.replace("_", "-")
     main = _definition(body, stem, _capitals(stem))
     maker = main if isinstance(main, ast.FunctionDef) else _definition(main.body, "fit")
     docs = ast.get_docstring(main) or ""
@@ -89,10 +95,19 @@ def describe(family: str, name: str) -> Method:
         summary=docs.partition("\n")[0].rstrip("."),
         source=_sentence(docs, "Source"),
         needs=_sentence(docs, "Needs"),
-        help=_arguments(_section(ast.get_docstring(maker) or "", "Args")) if maker else {},
+        help=arguments_of(ast.get_docstring(maker) or "") if maker else {},
         numbers=_numbers(maker) if maker else {},
         formerly={now: former for now, former in _formerly(body).items() if now != name},
     )
+
+
+def arguments_of(docs: str, section: str = "Args") -> dict[str, str]:
+    """What a section of a docstring says of each argument or attribute, joined where it runs on."""
+    lines = "\n".join(_section(docs, section))
+    return {
+        name: " ".join(text.split())
+        for name, text in re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", lines, re.MULTILINE)
+    }
 
 
 def _folder(family: str) -> Path:
@@ -106,15 +121,18 @@ def _today(family: str, name: str) -> str:
     """
     known = names(family)
     for method in known if name not in known else ():
-        if _formerly(_body(family, method)).get(method) == name:
+        if _formerly(_body(_file(family, method))).get(method) == name:
             return method
     if name not in known:
         raise unknown({"diagnoses": "diagnosis", "data": "data source"}.get(family, family[:-1]), name, known)
     return name
 
 
-def _body(family: str, name: str) -> list[ast.stmt]:
-    path = _folder(family) / f"{name.replace('-', '_')}.py"
+def _file(family: str, name: str) -> Path:
+    return _folder(family) / f"{name.replace('-', '_')}.py"
+
+
+def _body(path: Path) -> list[ast.stmt]:
     return ast.parse(path.read_text(encoding="utf-8")).body
 
 
@@ -141,12 +159,6 @@ def _section(docs: str, title: str) -> list[str]:
 def _sentence(docs: str, title: str) -> str:
     """The section in one line."""
     return " ".join(" ".join(_section(docs, title)).split()).rstrip(".")
-
-
-def _arguments(lines: list[str]) -> dict[str, str]:
-    """What each argument's lines say, joined where they run on."""
-    found = re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", "\n".join(lines), re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in found}
 
 
 def _numbers(function: ast.FunctionDef) -> dict[str, Parameter]:

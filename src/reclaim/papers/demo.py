@@ -14,7 +14,9 @@ from reclaim.models.classifier import Classifier
 from reclaim.models.head import find_head
 from reclaim.models.networks import digits_cnn
 from reclaim.papers.table import COLUMNS, Table, accuracies, averaged
-from reclaim.repairs.models import Repair, repair
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.models import repair
+from reclaim.repairs.result import Repair
 from reclaim.report.evaluate import Evaluation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
@@ -35,7 +37,7 @@ class Demo:
     before: Classifier
     after: Classifier
     data: Data
-    repair: Repair
+    repair: Repair[Classifier]
 
 
 def demo(seed: int = 0) -> Demo:
@@ -45,7 +47,7 @@ def demo(seed: int = 0) -> Demo:
         seed: of the division of the images, the five classes, the network and the training.
     """
     before, after, target = tuned_digits(seed)
-    return Demo(before, after, target, repair(before, after, target, seed=seed))
+    return Demo(before, after, target, repair(before, after, target, Choices(seed=seed)))
 
 
 def tuned_digits(seed: int = 0, *, epochs: tuple[int, int] = (20, 30)) -> tuple[Classifier, Classifier, Data]:

@@ -1,26 +1,30 @@
-"""How far to go back from the fine-tuned weights to the pretrained ones."""
+"""How far to stay with the fine-tuned model: the alpha of the mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar, get_args
 
-from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.auto import auto, without_budget
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.calibration.selectors.retention_budget import rows_needed
 from reclaim.core.registry import find
+from reclaim.repairs.choices import Prefer
+from reclaim.repairs.mixtures import Mixtures
+from reclaim.repairs.rows import MoreEvidence
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Steps, accuracies_at, steps_of
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["WEIGHTS", "Mix", "Prefer", "Tried", "most_promising"]
+__all__ = ["ALPHAS", "PULL", "ChosenAlpha", "Tried", "choose_alpha"]
 
-WEIGHTS = tuple(step / 10 for step in range(11))
+ALPHAS = tuple(step / 10 for step in range(11))
 PULL = 0.1
 
-Prefer = Literal["balanced", "seen", "absent"]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,14 @@ class Tried:
     """A mixture that was looked at.
 
     Attributes:
-        weight: of the fine-tuned model.
+        alpha: 0 is the pretrained model, 1 the fine-tuned one.
         offset: the one it would get.
         seen: accuracy on rows of seen classes with it.
-        absent, all: accuracy on absent classes and on all of them, see `Mix.estimated`.
+        absent, all: accuracy on absent classes and on all of them, see `ChosenAlpha.estimated`.
         allowed: whether the budget is certified.
     """
 
-    weight: float
+    alpha: float
     offset: float
     seen: float
     absent: float
@@ -44,11 +48,11 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Mix:
-    """How far the weights stay with the fine-tuned model.
+class ChosenAlpha:
+    """The alpha of a repair, and how it was chosen.
 
     Attributes:
-        weight: 0 is the pretrained model, 1 the fine-tuned one.
+        alpha: 0 is the pretrained model, 1 the fine-tuned one.
         reason: why this one.
         tried: the mixtures that were looked at.
         rows: held-out rows that chose it.
@@ -56,7 +60,7 @@ class Mix:
         estimated: whether the accuracies on absent classes are estimates, because no row of one was given.
     """
 
-    weight: float
+    alpha: float
     reason: str
     tried: tuple[Tried, ...] = ()
     rows: int = 0
@@ -65,103 +69,135 @@ class Mix:
 
     @property
     def taken(self) -> Tried | None:
-        """What was looked at with the weight that was taken."""
-        return next((t for t in self.tried if t.weight == self.weight), None)
+        """The mixture of this alpha, if it was looked at."""
+        return next((tried for tried in self.tried if tried.alpha == self.alpha), None)
 
 
-def most_promising(
-    before: Snapshot,
-    mixed: Mapping[float, Snapshot],
+def choose_alpha(
+    mixtures: Mixtures[R],
+    rows: R,
+    evidence: MoreEvidence[R] = MoreEvidence(),
     *,
+    before: Snapshot | None = None,
     reference: Snapshot | None = None,
-    unlabelled: Mapping[float, Snapshot] | None = None,
-    labelled: Mapping[float, Snapshot] | None = None,
     budget: float | None = 0.05,
     prefer: Prefer = "balanced",
     pull: float = PULL,
-) -> Mix:
-    """The weight whose mixture, with an offset of its own, is right most often over all classes by estimate.
+    alphas: Sequence[float] = ALPHAS,
+) -> ChosenAlpha:
+    """The alpha with the best estimated accuracy over all classes, pulled towards the share of seen classes.
 
-    Each mixture is given the offset of `auto` on these rows, or the best one `without_budget`. Its seen accuracy is
-    that of the rows, its absent accuracy that of their twins, see `pseudo_absent`. Each class counts alike. Estimates
-    of neighbours differ by less than their error; so a weight pays for its distance from the share of seen classes,
-    which is where the best one lies before anything is known: all classes seen, nothing need be given up.
+        α* = argmax over α ∈ alphas, allowed(α), of   s A_S(α) + (1 - s) A_U(α) - pull (α - s)²,    s = |S| / |Y|
+
+    Each α has the offset it would get: that of `auto` within the budget, or the best one `without_budget`. A_S is the
+    accuracy of `rows`, A_U an estimate: that of their pseudo-absent twins (`pseudo_absent`). Estimates of neighbours
+    differ by less than their error. So α pays for its distance from s, where the best one lies before anything is
+    known: with all classes seen, nothing need be given up.
 
     Args:
-        before: the pretrained model's answers on held-out rows of seen classes. With one seen class nothing can be
-            estimated, and it is the fine-tuned model.
-        mixed: answers of the mixtures on the same rows, by weight.
-        reference: answers of the model against which the budget counts; default: the mixture of weight 1.
-        unlabelled: answers of the mixtures on target rows, for their offsets.
-        labelled: answers of the mixtures on target rows of all classes with labels: accuracies are then those of these
-            rows, each mixture has its best offset, and no budget counts.
-        budget: the seen accuracy that may be lost; None allows everything. If no mixture keeps it, it is the
-            fine-tuned model.
-        prefer: "seen" and "absent" count the classes of that group twice.
-        pull: what a weight pays, in accuracy, times the squared distance.
+        mixtures: what answers at an alpha.
+        rows: held-out rows of seen classes. With one seen class nothing can be estimated, and α* is 1.
+        evidence: unlabelled rows choose the offsets; labelled ones measure A_S and A_U too.
+        before: the pretrained model's answers on `rows`; default: the mixture of alpha 0.
+        reference: answers of the model against which the budget counts; default: the mixture of alpha 1.
+        budget: the seen accuracy that may be lost; None allows every α. If no α keeps it, α* is 1.
+        prefer: "seen" and "absent" count the classes of that group twice, also in s.
+        pull: in accuracy.
+        alphas: the candidates.
 
     Source: Reclaim; docs/repair.md has what it is measured against.
     """
+    before = mixtures.answers(0.0, rows) if before is None else before
+    reference = mixtures.answers(1.0, rows) if reference is None else reference
     if int(before.seen.sum()) < 2:
-        return Mix(1.0, "with one seen class there is nothing to imitate absent ones by")
-    share = float(before.seen.double().mean())
+        return ChosenAlpha(1.0, "with one seen class there is nothing to imitate absent ones by")
     start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
-    tried, unlimited = [], []
-    for weight, rows in mixed.items():
-        free, known = (None if given is None else given[weight] for given in (unlabelled, labelled))
-        evidence = Evidence(
-            seen=rows, before=before, reference=reference or mixed[1.0], unlabelled=free, labelled=known
-        )
-        certain = budget is not None and known is None and len(rows) >= rows_needed(evidence, budget)
-        given = (
-            auto(evidence, budget=budget or 0.0) if certain else find("selectors", without_budget(evidence))(evidence)
-        )
-        allowed = given.guarantee is not None or not certain
-        if known is not None and known.labels is not None:
-            steps, shift = steps_of(margins(known.logits, known.labels, known.seen)), 0.0
-        else:
-            steps, shift = estimated(before, rows), start
-        free_offset = given.details.get("unlimited", given.offset)
-        tried.append(_tried(weight, given.offset, steps, shift, share, allowed))
-        unlimited.append(_tried(weight, free_offset, steps, shift, share, True))
-    preferences = {preferred: _best(unlimited, preferred, share, pull) for preferred in get_args(Prefer)}
-    if not any(t.allowed for t in tried):
+    evidences = ((alpha, _evidence_at(alpha, mixtures, rows, evidence, before, reference)) for alpha in alphas)
+    pairs = [_tried(alpha, given, budget, start) for alpha, given in evidences]
+    tried, unlimited = tuple(within for within, _ in pairs), [free for _, free in pairs]
+    preferences = {preferred: best(unlimited, seen_share(before, preferred), pull) for preferred in get_args(Prefer)}
+    allowed = [mixture for mixture in tried if mixture.allowed]
+    if not allowed:
         reason = f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows"
-        return Mix(1.0, reason, tuple(tried), len(before), preferences)
-    count = len(before) if labelled is None else len(labelled[1.0])
-    of_seen = _weight_of_seen(prefer, share)
-    chosen = _best([t for t in tried if t.allowed], prefer, share, pull)
-    return Mix(
-        weight=chosen.weight,
-        reason=f"with an offset of {chosen.offset:.2f} it keeps {chosen.seen:.1%} of "
-        + (
-            f"{count} held-out seen rows right, and by estimate {chosen.absent:.1%} of absent ones"
-            if labelled is None
-            else f"seen and {chosen.absent:.1%} of absent rows right, of {count} labelled ones"
-        )
-        + f", the best of {len(tried)} weights"
-        + (f" within a budget of {budget:g}" if budget is not None else "")
-        + (f" where {prefer} classes count twice" if prefer != "balanced" else "")
-        + (f", each less {pull:g} times its squared distance from {of_seen:.2f}" if pull else ""),
-        tried=tuple(tried),
-        rows=count,
-        preferences=preferences,
-        estimated=labelled is None,
-    )
+        return ChosenAlpha(1.0, reason, tried, len(before), preferences)
+    s = seen_share(before, prefer)
+    taken = best(allowed, s, pull)
+    judges = before if evidence.labelled is None else mixtures.answers(taken.alpha, evidence.labelled)
+    reason = _measured(taken, judges, evidence.labelled is None) + _criterion(tried, budget, prefer, pull, s)
+    return ChosenAlpha(taken.alpha, reason, tried, len(judges), preferences, estimated=evidence.labelled is None)
 
 
-def _tried(weight: float, offset: float, steps: Steps, shift: float, share: float, allowed: bool) -> Tried:
-    """What a mixture with an offset gives, where absent rows stand `shift` further along the steps than seen ones."""
-    seen, absent = accuracies_at(steps, offset)[0], accuracies_at(steps, offset + shift)[1]
-    return Tried(weight, offset, seen, absent, share * seen + (1 - share) * absent, allowed)
-
-
-def _weight_of_seen(prefer: Prefer, share: float) -> float:
-    """How much seen accuracy counts, where each class counts once, or those of a group twice."""
+def seen_share(rows: Snapshot, prefer: Prefer = "balanced") -> float:
+    """s: the share of seen classes, where each class counts once, or those of a group twice."""
+    share = float(rows.seen.double().mean())
     seen, absent = {"balanced": (1, 1), "seen": (2, 1), "absent": (1, 2)}[prefer]
     return seen * share / (seen * share + absent * (1 - share))
 
 
-def _best(tried: Sequence[Tried], prefer: Prefer, share: float, pull: float) -> Tried:
-    of_seen = _weight_of_seen(prefer, share)
-    return max(tried, key=lambda t: of_seen * t.seen + (1 - of_seen) * t.absent - pull * (t.weight - of_seen) ** 2)
+def best(tried: Iterable[Tried], s: float, pull: float) -> Tried:
+    """The mixture with the largest s A_S + (1 - s) A_U - pull (α - s)²."""
+    return max(tried, key=lambda mixture: score(mixture, s, pull))
+
+
+def score(tried: Tried, s: float, pull: float) -> float:
+    """s A_S + (1 - s) A_U - pull (α - s)²."""
+    return s * tried.seen + (1 - s) * tried.absent - pull * (tried.alpha - s) ** 2
+
+
+def _evidence_at(
+    alpha: float, mixtures: Mixtures[R], rows: R, evidence: MoreEvidence[R], before: Snapshot, reference: Snapshot
+) -> Evidence:
+    """What a selector may look at to choose the offset of the mixture of alpha."""
+    more = replace(evidence, source=None).map(partial(mixtures.answers, alpha))
+    seen = mixtures.answers(alpha, rows)
+    return Evidence(seen, before, reference, unlabelled=more.unlabelled, labelled=more.labelled)
+
+
+def _tried(alpha: float, given: Evidence, budget: float | None, start: float) -> tuple[Tried, Tried]:
+    """What the mixture of alpha gives, with the offset it would get within the budget, and without one.
+
+    Args:
+        start: how much further along the steps of the trade-off twins of absent rows stand than seen rows, from the
+            beginning.
+    """
+    rows = given.need("seen", by="auto")
+    chosen, allowed = _offset_of(given, rows, budget)
+    steps, shift = _steps_of(given, rows, start)
+    share = float(rows.seen.double().mean())
+
+    def at(offset: float, allowed: bool) -> Tried:
+        seen, absent = accuracies_at(steps, offset)[0], accuracies_at(steps, offset + shift)[1]
+        return Tried(alpha, offset, seen, absent, share * seen + (1 - share) * absent, allowed)
+
+    return at(chosen.offset, allowed), at(chosen.details.get("unlimited", chosen.offset), True)
+
+
+def _offset_of(given: Evidence, rows: Snapshot, budget: float | None) -> tuple[Selection, bool]:
+    """The offset that a mixture would get, and whether the budget allows it. Too few rows to say allow everything."""
+    if budget is None or given.labelled is not None or len(rows) < rows_needed(given, budget):
+        return find("selectors", without_budget(given))(given), True
+    chosen = auto(given, budget=budget)
+    return chosen, chosen.guarantee is not None
+
+
+def _steps_of(given: Evidence, rows: Snapshot, start: float) -> tuple[Steps, float]:
+    """The steps of a mixture's trade-off, and how much further along them absent rows stand than seen ones."""
+    if (known := given.labelled) is not None:
+        return steps_of(margins(known.logits, known.known_labels, known.seen)), 0.0
+    return estimated(given.need("before", by="auto"), rows), start
+
+
+def _measured(taken: Tried, judges: Snapshot, estimates: bool) -> str:
+    """The accuracies of the mixture that was taken, in words."""
+    kept = f"with an offset of {taken.offset:.2f} it keeps {taken.seen:.1%} of "
+    if estimates:
+        return f"{kept}{len(judges)} held-out seen rows right, and by estimate {taken.absent:.1%} of absent ones"
+    return f"{kept}seen and {taken.absent:.1%} of absent rows right, of {len(judges)} labelled ones"
+
+
+def _criterion(tried: Sequence[Tried], budget: float | None, prefer: Prefer, pull: float, s: float) -> str:
+    """By what it is the best, in words."""
+    within = "" if budget is None else f" within a budget of {budget:g}"
+    twice = "" if prefer == "balanced" else f" where {prefer} classes count twice"
+    less = f", each less {pull:g} times its squared distance from {s:.2f}" if pull else ""
+    return f", the best of {len(tried)} mixtures{within}{twice}{less}"

@@ -2,111 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import replace
 
-from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.calibration.evidence import thinned
 from reclaim.core.checks import check_groups
-from reclaim.core.errors import BadInput
-from reclaim.repairs.alpha import Mix, Prefer
-from reclaim.repairs.mixtures import OutputMixture, aligned, mixed
-from reclaim.repairs.plan import CERTIFIED_BY, choose, divided
-from reclaim.repairs.rows import check_enough, divide_rows, halves
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.mixtures import OutputMixture, OutputMixtures, aligned
+from reclaim.repairs.plan import CERTIFIED_BY, plan
+from reclaim.repairs.result import Repair
+from reclaim.repairs.rows import Both, MoreEvidence, Rows, check_enough, divide_rows, halved
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["AnswersRepair", "Pair", "repair_answers"]
+__all__ = ["Pair", "repair_answers"]
 
 Pair = tuple[Snapshot, Snapshot]  # of the pretrained and of the fine-tuned model, on the same rows
-
-
-@dataclass(frozen=True)
-class AnswersRepair:
-    """Two models' answers repaired, and what there is to say about it.
-
-    Attributes:
-        mixture: makes of the answers of both models on new rows the repaired ones.
-        mix: how the weight was chosen.
-        before, after, repaired: answers on the report rows, which chose nothing.
-    """
-
-    mixture: OutputMixture
-    mix: Mix
-    before: Snapshot
-    after: Snapshot
-    repaired: Snapshot
-
-    @property
-    def offset(self) -> LogitOffset:
-        """What is added to the mixture, with reasons."""
-        return self.mixture.offset
 
 
 def repair_answers(
     before: Snapshot,
     after: Snapshot,
+    choices: Choices = Choices(),
     *,
-    mix: float | Literal["auto"] = "auto",
-    select: str = "auto",
-    numbers: Mapping[str, Any] | None = None,
-    prefer: Prefer | None = None,
-    class_balance: float = 0.5,
-    extra: Mapping[str, Pair] | None = None,
+    evidence: MoreEvidence[Pair] = MoreEvidence(),
     report: Pair | None = None,
-    held_out: float = 0.5,
-    seed: int = 0,
-) -> AnswersRepair:
+) -> Repair[OutputMixture]:
     """Repair a fine-tuned model by what it and the pretrained one answer.
 
-    As `repair` does, with logarithmic probabilities mixed instead of weights: half of the held-out rows choose the
-    weight and the shifts of single classes, the other half the offset; with fewer than 200 of them, or with a
-    preference, all choose everything, and nothing is guaranteed. No row of an absent class chooses.
+    The steps are those of `repair`, with logarithmic probabilities mixed instead of weights. No row of an absent class
+    chooses.
 
     Args:
         before: the pretrained model's answers on labelled rows that neither model was trained on.
         after: the fine-tuned model's on the same rows, over the same classes in any order. Its `seen` says which
             classes the fine-tuning had.
-        mix: the weight of the fine-tuned model, or "auto".
-        select, numbers, prefer, class_balance: as in `repair`.
-        extra: more evidence by name, "unlabelled", "source" or "labelled": both models' answers.
+        choices: what else to choose by.
+        evidence: both models' answers on more rows.
         report: both models' answers on rows to report on; all rows of seen classes in `before` and `after` then choose.
-        held_out: the share of rows that choose, without such.
-        seed: of the division of the rows.
 
     Raises: BadInput if the snapshots are about other classes or rows, or do not hold what is needed.
     Source: Reclaim; docs/repair.md.
     """
-    before, after = aligned(before, after)
-    check_groups(after.seen)
-    if after.labels is None:
-        raise BadInput("these rows have no labels; held-out rows of seen classes must be labelled.")
+    given = Both(*aligned(before, after))
+    check_groups(given.after.seen)
+    rows = _divided(given, None if report is None else _like(given.after, report), choices)
+    more = evidence.map(lambda pair: _like(given.after, pair).thinned(CERTIFIED_BY))
+    chosen = plan(OutputMixtures(), rows, choices, more)
+    mixture, told = OutputMixture(chosen.alpha, chosen.offset), rows.report
+    return Repair(chosen, mixture, told.before, told.after, mixture.of(told.before, told.after))
 
-    def pair(given: Pair) -> Pair:
-        first, last = aligned(*given, classes=after.classes)
-        return replace(first, seen=after.seen, finite=True), replace(last, seen=after.seen, finite=True)
 
+def _divided(given: Both, report: Both | None, choices: Choices) -> Rows[Both]:
+    """The rows that choose, of which no more are taken than make a difference, and those that report."""
     if report is None:
-        (first, start), (last, end) = (
-            divide_rows(rows, after.seen[after.labels], held_out, seed) for rows in (before, after)
-        )
+        held_out, report = divide_rows(given, given.after.seen[given.after.known_labels], choices)
     else:
-        first, last, (start, end) = before.seen_rows(), after.seen_rows(), pair(report)
-    check_enough(last, end, after.data or "the snapshot")
-    apart = divided(len(last), mix, prefer, class_balance)
-    (mix_0, offset_0), (mix_1, offset_1) = (halves(rows, seed) if apart else (rows, rows) for rows in (first, last))
-    parts = {"mix": (mix_0, mix_1), "offset": (offset_0, offset_1)}
-    parts |= {name: pair(given) for name, given in (extra or {}).items()}
+        held_out = Both(given.before.seen_rows(), given.after.seen_rows())
+    check_enough(len(held_out), len(report), given.after.data or "the snapshot")
+    rows = halved(held_out, report, choices)
+    choose = rows.choose.thinned(CERTIFIED_BY)
+    return replace(rows, choose=choose, certify=rows.certify.thinned(CERTIFIED_BY) if rows.separate_rows else choose)
 
-    @lru_cache(maxsize=1)  # each is asked for twice in a row, for its shifts and for itself
-    def ask(weight: float, part: str) -> Snapshot:
-        first, last = thinned(*parts[part], most=CERTIFIED_BY)
-        made = replace(last, logits=mixed(first.logits, last.logits, weight), split=f"{part} rows", finite=True)
-        return made.unlabelled() if part == "unlabelled" else made
 
-    chosen = choose(ask, mix=mix, select=select, numbers=numbers, prefer=prefer, balance=class_balance,
-                    extra=tuple(extra or ()), apart=apart)  # fmt: skip
-    mixture = OutputMixture(chosen.mix.weight, chosen.offset)
-    start, end = (replace(rows, split="report rows", finite=True) for rows in (start, end))
-    return AnswersRepair(mixture, chosen.mix, start, end, mixture.of(start, end))
+def _like(rows: Snapshot, pair: Pair) -> Both:
+    """A pair over the classes of `rows`, with the same ones seen."""
+    return Both(*(replace(each, seen=rows.seen) for each in aligned(*pair, classes=rows.classes)))

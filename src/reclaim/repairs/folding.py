@@ -6,47 +6,58 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.data.records import Split
+from reclaim.core.inference import Inference
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, fold
+from reclaim.repairs.mixtures import answered
+from reclaim.repairs.rows import Part
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["fold_offset"]
 
+HALVINGS = 8
+
 
 def fold_offset(
-    mixed: Classifier, offset: LogitOffset, rows: Split, answers: Snapshot, ask: Callable[[Classifier], Snapshot]
+    model: Classifier, offset: LogitOffset, rows: Part, inference: Inference = Inference()
 ) -> tuple[Classifier, float]:
-    """The mixture with the offset in its head, and the constant added to the bias.
+    """The classifier with the offset in its head, and the constant that was added to the bias for absent classes.
 
-    Where the network goes on after its head (SqueezeNet's ReLU), a constant on the bias is none on the logits. Then it
-    is the largest constant that costs no more held-out seen rows than the offset does: the loss grows with it, so what
-    is certified of the offset holds for it too.
+    Where the network goes on after its head (SqueezeNet's ReLU), a constant on the bias is none on the logits. There
+    it is the largest constant that costs no more rows than the offset does. More rows are lost with a larger constant,
+    so what is certified of the offset holds for the constant too.
+
+    Args:
+        rows: held-out rows of seen classes, those that certify the offset.
     """
-    if ends_with_head(mixed, mixed.inputs(rows.read(0))):
-        return fold(mixed, offset), offset.offset
-    least = _right(replace(answers, logits=offset(answers.logits)))
+    if ends_with_head(model, model.inputs(rows.split.read(0))):
+        return fold(model, offset), offset.offset
+    least = _right(answered(model, rows, inference).through(offset))
 
     def raised(bias: float) -> Classifier:
-        return fold(mixed, replace(offset, offset=bias))
+        return fold(model, replace(offset, offset=bias))
 
     def keeps(bias: float) -> bool:
-        return _right(ask(raised(bias))) >= least
+        return _right(answered(raised(bias), rows, inference)) >= least
 
-    step = max(1.0, abs(offset.offset))
+    bias = _largest(keeps, step=max(1.0, abs(offset.offset)))
+    return raised(bias), bias
+
+
+def _largest(holds: Callable[[float], bool], step: float) -> float:
+    """The largest number, to a 256th of the interval found, up to which `holds` is true; between ±64 steps or so."""
     low, high = -step, step
-    while keeps(high) and high < 64 * step:
+    while holds(high) and high < 64 * step:
         low, high = high, 2 * high
-    while not keeps(low) and low > -64 * step:
+    while not holds(low) and low > -64 * step:
         low, high = 2 * low, low
-    for _ in range(8):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if keeps(middle) else (low, middle)
-    return raised(low), low
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def _right(rows: Snapshot) -> int:
     """How many rows are right."""
-    assert rows.labels is not None
-    return int(margins(rows.logits, rows.labels, rows.seen).right.sum())
+    return int(margins(rows.logits, rows.known_labels, rows.seen).right.sum())

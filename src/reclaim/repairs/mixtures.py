@@ -1,8 +1,11 @@
-"""What answers between a pretrained and a fine-tuned model: their weights mixed, or their logarithmic probabilities."""
+"""What answers at an alpha: a pretrained (0) and a fine-tuned model (1), mixed by their weights or by their answers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 
@@ -14,9 +17,80 @@ from reclaim.data.records import Split
 from reclaim.models.batch_norm import measure_again, statistics_differ
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
+from reclaim.models.predict import predict
+from reclaim.repairs.rows import Both, Part
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["OutputMixture", "aligned", "mixed", "mixture"]
+__all__ = ["Mixtures", "OutputMixture", "OutputMixtures", "WeightMixtures", "aligned", "answered", "kept", "mixed"]
+
+R = TypeVar("R", contravariant=True)
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Mixtures(Protocol[R]):
+    """What a repair chooses from: answers of every mixture, on rows of any kind."""
+
+    def answers(self, alpha: float, rows: R, /) -> Snapshot:
+        """What the mixture of alpha answers on these rows."""
+
+
+def kept(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+    """A method of a frozen record keeps its `most` latest results; rows are told apart by identity."""
+
+    def decorate(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+        @wraps(method)
+        def call(self: S, *asked: P.args, **named: P.kwargs) -> T:
+            results: dict[Any, T] = vars(self).setdefault(f"kept {method.__name__}", {})
+            if asked not in results:
+                results[asked] = method(self, *asked, **named)
+            while len(results) > most:
+                del results[next(iter(results))]
+            return results[asked]
+
+        return call
+
+    return decorate
+
+
+@dataclass(frozen=True, eq=False)
+class WeightMixtures:
+    """Classifiers between two: θ = (1 - α) θ₀ + α θ₁.
+
+    Attributes:
+        before, after: the pretrained and the fine-tuned model, over the same classes in the same order.
+        statistics: rows on which the running statistics of a mixture are measured, where those of the two differ.
+        inference: how the mixtures are run.
+    """
+
+    before: Classifier
+    after: Classifier
+    statistics: Split
+    inference: Inference = Inference()
+
+    @kept(most=1)
+    def model(self, alpha: float) -> Classifier:
+        """The classifier of alpha; 0 and 1 are exactly the two."""
+        mixture = self.after.with_weights(interpolation(self.before.weights, self.after.weights, alpha=alpha))
+        if 0 < alpha < 1 and statistics_differ(self.before.weights, self.after.weights):
+            return measure_again(mixture, self.statistics, self.inference)
+        return mixture
+
+    @kept(most=1 << 10)
+    def answers(self, alpha: float, rows: Part) -> Snapshot:
+        """What the classifier of alpha answers; it is run once on each rows."""
+        return answered(self.model(alpha), rows, self.inference)
+
+
+@dataclass(frozen=True, eq=False)
+class OutputMixtures:
+    """Answers between those of two models: log-probabilities (1 - α) log p₀ + α log p₁."""
+
+    @kept(most=4)  # the rows that one alpha is asked for
+    def answers(self, alpha: float, rows: Both) -> Snapshot:
+        """The answers of both models on these rows, mixed."""
+        return rows.after.with_logits(mixed(rows.before.logits, rows.after.logits, alpha))
 
 
 @dataclass(frozen=True)
@@ -24,34 +98,40 @@ class OutputMixture:
     """Part of the way from a fine-tuned model's answers to the pretrained one's, with an offset for absent classes.
 
     Attributes:
-        weight: 0 is the pretrained model, 1 the fine-tuned one.
+        alpha: 0 is the pretrained model, 1 the fine-tuned one.
         offset: added to the mixture, with the shifts of single classes; its classes are the mixture's.
 
     Source: Kumar et al., "Calibrated ensembles can mitigate accuracy tradeoffs under distribution shift", UAI 2022
         (averaging the two models' outputs).
-    Differs: logarithms are mixed, by a weight chosen from held-out rows of seen classes, and absent classes are lifted.
+    Differs: logarithms are mixed, by an alpha chosen from held-out rows of seen classes, and absent classes are lifted.
     """
 
-    weight: float
+    alpha: float
     offset: LogitOffset
 
     def __call__(self, before: A, after: A) -> A:
         """Logits [N, C] of the pretrained and the fine-tuned model on the same rows -> [N, C]."""
-        return self.offset(mixed(before, after, self.weight))
+        return self.offset(mixed(before, after, self.alpha))
 
     def of(self, before: Snapshot, after: Snapshot) -> Snapshot:
         """The same for two snapshots of the same rows, whatever the order of their classes."""
         first, last = aligned(before, after, self.offset.classes)
-        return replace(last, logits=self(first.logits, last.logits), features=None, finite=True)
+        return replace(last.with_logits(self(first.logits, last.logits)), features=None)
 
 
-def mixed(before: A, after: A, weight: float) -> A:
-    """Logarithmic probabilities [N, C], mixed; at weight 0 and 1 exactly those of one model.
+def answered(model: Classifier, rows: Part, inference: Inference, *, features: bool = False) -> Snapshot:
+    """What a network answers on these rows."""
+    named = replace(rows.data, splits={rows.name: rows.split})
+    return predict(model, named, rows.name, features=features, inference=inference)
 
-    Raises: BadInput for a weight outside [0, 1], or logits of other rows or classes.
+
+def mixed(before: A, after: A, alpha: float) -> A:
+    """Logarithmic probabilities [N, C], mixed; at alpha 0 and 1 exactly those of one model.
+
+    Raises: BadInput for an alpha outside [0, 1], or logits of other rows or classes.
     """
-    if not 0 <= weight <= 1:
-        raise BadInput(f"the weight is the share of the fine-tuned model, between 0 and 1; given: {weight}.")
+    if not 0 <= alpha <= 1:
+        raise BadInput(f"alpha is the share of the fine-tuned model, between 0 and 1; given: {alpha}.")
     first, last = as_tensor(before), as_tensor(after)
     if first.shape != last.shape:
         raise BadInput(f"logits to mix must be of the same shape; given: {list(first.shape)} and {list(last.shape)}.")
@@ -59,7 +139,7 @@ def mixed(before: A, after: A, weight: float) -> A:
     made = last.new_empty(last.shape, dtype=kind)
     for block in row_blocks(last):
         start, end = (z[block].log_softmax(dim=1, dtype=kind) for z in (first, last))
-        made[block] = torch.lerp(start, end, weight)
+        made[block] = torch.lerp(start, end, alpha)
     return as_kind(made, after)
 
 
@@ -73,20 +153,10 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
     last = after.reordered(classes or after.classes)
     first = before.reordered(last.classes)
     labels = first.labels if last.labels is None else last.labels
-    told_apart = first.labels is not None and labels is not None and not torch.equal(first.labels, labels)
-    if len(first) != len(last) or told_apart:
+    differ = first.labels is not None and labels is not None and not torch.equal(first.labels, labels)
+    if len(first) != len(last) or differ:
         raise BadInput(
             f"the two snapshots hold different rows ({len(first)} and {len(last)}).\n"
             "  Predict both models on the same split, in the same order."
         )
-    return replace(first, labels=labels, seen=last.seen, finite=True), replace(last, labels=labels, finite=True)
-
-
-def mixture(
-    before: Classifier, after: Classifier, weight: float, inputs: Split, inference: Inference = Inference()
-) -> Classifier:
-    """The classifier part of the way; where the running statistics of the two differ, with its own, from `inputs`."""
-    mixed = after.with_weights(interpolation(before.weights, after.weights, alpha=weight))
-    if 0 < weight < 1 and statistics_differ(before.weights, after.weights):
-        return measure_again(mixed, inputs, inference)
-    return mixed
+    return replace(first, labels=labels, seen=last.seen), replace(last, labels=labels)

@@ -1,124 +1,152 @@
-"""The choices of a repair: how far to go back, what to add to each class, and which offset."""
+"""The choices of a repair: alpha, the shifts of single classes, and the offset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Literal
+from functools import partial
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.class_shifts import class_balance
-from reclaim.calibration.evidence import Evidence, thinned
+from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.auto import without_budget
-from reclaim.repairs.alpha import WEIGHTS, Mix, Prefer, most_promising
+from reclaim.repairs.alpha import ChosenAlpha, choose_alpha
+from reclaim.repairs.choices import Choices
+from reclaim.repairs.mixtures import Mixtures, kept
+from reclaim.repairs.rows import MoreEvidence, Rows
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["CERTIFIED_BY", "ENOUGH_TO_DIVIDE", "Ask", "Choice", "choose", "divided"]
+__all__ = ["CERTIFIED_BY", "Plan", "ShiftedMixtures", "plan"]
 
-ENOUGH_TO_DIVIDE = 200  # held-out rows from which on one half chooses the weight and the other the offset
 CERTIFIED_BY = 1 << 14  # held-out rows at most; each more than so many changes a certificate by less than 1e-4
 
-Ask = Callable[[float, str], Snapshot]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a repair does.
+class Plan:
+    """What a repair does, and why.
 
     Attributes:
-        mix: the weight of the fine-tuned model, with what was tried.
-        offset: the offset of absent logits, and the shifts of single classes.
+        mix: the alpha of the mixture, with its reason and what was tried.
+        offset: what is added to absent logits, with the shifts of single classes, its reason and its guarantee.
     """
 
-    mix: Mix
+    mix: ChosenAlpha
     offset: LogitOffset
 
+    @property
+    def alpha(self) -> float:
+        """0 is the pretrained model, 1 the fine-tuned one."""
+        return self.mix.alpha
 
-def divided(rows: int, mix: float | Literal["auto"], prefer: Prefer | None, balance: float) -> bool:
-    """Whether so many held-out rows are divided, for one half to certify what the other chose."""
-    return prefer is None and rows >= ENOUGH_TO_DIVIDE and (mix == "auto" or balance > 0)
+
+@dataclass(frozen=True, eq=False)
+class ShiftedMixtures(Generic[R]):
+    """Mixtures whose single classes are shifted towards being answered as often as they should be (`class_balance`).
+
+    Attributes:
+        plain: the mixtures without shifts.
+        choose: held-out rows of seen classes, by which a mixture's shifts are chosen.
+        evidence: labelled or unlabelled target rows choose them instead, where there are any.
+        strength: how much of the shifts is taken, from 0 (none) to 1.
+    """
+
+    plain: Mixtures[R]
+    choose: R
+    evidence: MoreEvidence[R]
+    strength: float
+
+    @kept(most=1 << 10)
+    def shifts(self, alpha: float) -> Tensor | None:
+        """What is added to the logits of each class, [C]; None for nothing."""
+        if not self.strength:
+            return None
+        target = None
+        if self.evidence.labelled is not None:
+            target = self.plain.answers(alpha, self.evidence.labelled)
+        elif self.evidence.unlabelled is not None:
+            target = self.plain.answers(alpha, self.evidence.unlabelled).unlabelled()
+        return class_balance(self.plain.answers(alpha, self.choose), target, strength=self.strength)
+
+    def answers(self, alpha: float, rows: R, /) -> Snapshot:
+        """What the mixture of alpha answers, with its shifts."""
+        return _plus(self.plain.answers(alpha, rows), self.shifts(alpha))
 
 
-def choose(
-    ask: Ask,
-    *,
-    mix: float | Literal["auto"] = "auto",
-    select: str = "auto",
-    numbers: Mapping[str, Any] | None = None,
-    prefer: Prefer | None = None,
-    balance: float = 0.5,
-    extra: Collection[str] = (),
-    apart: bool = True,
-) -> Choice:
-    """Choose from the answers of mixtures of a pretrained model (weight 0) and a fine-tuned one (weight 1).
+def plan(
+    mixtures: Mixtures[R],
+    rows: Rows[R],
+    choices: Choices = Choices(),
+    evidence: MoreEvidence[R] = MoreEvidence(),
+) -> Plan:
+    """Choose alpha and the shifts of single classes by `rows.choose`, then the offset by `rows.certify`.
+
+    The offset's certificate holds only where rows chose it that chose nothing else; otherwise it is taken away. If no
+    offset keeps the budget at the chosen alpha, the plan is the fine-tuned model without shifts.
 
     Args:
-        ask: the answers of the mixture with a weight, on the rows of a part of the evidence. "mix" and "offset" are
-            held-out rows of seen classes. It is asked for what is needed only.
-        mix: the weight of the fine-tuned model, or "auto".
-        select, numbers: a selector and its keyword arguments; `budget` also limits the choice of the weight.
-        prefer: give up the budget, and with it the guarantee, for the best estimated accuracy over all classes.
-        balance: how far single classes are shifted to be answered as often as they should, see `class_balance`.
-        extra: other parts of the evidence there are.
-        apart: whether "mix" and "offset" are different rows, so that what the one chose is certified by the other.
+        mixtures: they are asked for what is needed only.
+        rows: whose report rows are not read.
+        evidence: more rows to choose by.
     """
-    numbers = dict(numbers or {})
-    kinds = [part for part in ("unlabelled", "source", "labelled") if part in extra]
-
-    @cache
-    def shifts(weight: float) -> Tensor:
-        """Of single classes, by the rows that choose the mixture."""
-        target = next((ask(weight, part) for part in ("labelled", "unlabelled") if part in extra), None)
-        return class_balance(ask(weight, "mix"), target, strength=balance)
-
-    def shifted(weight: float, part: str) -> Snapshot:
-        return _plus(ask(weight, part), shifts(weight)) if balance else ask(weight, part)
-
-    def of_all(part: str) -> dict[float, Snapshot]:
-        return {weight: shifted(weight, part) for weight in WEIGHTS}
-
-    def offset_of(weight: float) -> LogitOffset:
-        changed = bool(balance) or weight != 1
-        models = (weight, 0.0, 1.0) if changed else (weight, 0.0)
-        rows, *others = thinned(*(ask(model, "offset") for model in models), most=CERTIFIED_BY)
-        evidence = Evidence(
-            seen=_plus(rows, shifts(weight)) if balance else rows,
-            before=others[0],
-            reference=others[1] if changed else None,
-            **{part: shifted(weight, part) for part in kinds},
-        )
-        name = without_budget(evidence) if prefer is not None and select == "auto" else select
-        return LogitOffset.select(evidence, name, numbers, shifts(weight) if balance else None)
-
-    if mix != "auto":
-        chosen = Mix(float(mix), "as given")
-        offset = offset_of(chosen.weight)
-        if balance and not apart:
+    shifted = ShiftedMixtures(mixtures, rows.choose, evidence, choices.class_shifts)
+    if choices.mix != "auto":
+        given = ChosenAlpha(float(choices.mix), "as given")
+        offset = offset_at(given.alpha, shifted, rows, choices, evidence)
+        if choices.class_shifts and not rows.separate_rows:
             offset = _uncertified(offset, "the same rows chose the shifts of single classes")
-        return Choice(chosen, offset)
-    chosen = most_promising(
-        ask(0.0, "mix"),
-        of_all("mix"),
-        reference=ask(1.0, "mix"),
-        unlabelled=of_all("unlabelled") if "unlabelled" in extra else None,
-        labelled=of_all("labelled") if "labelled" in extra else None,
-        budget=None if prefer is not None else numbers.get("budget", 0.05),
-        prefer=prefer or "balanced",
+        return Plan(given, offset)
+    chosen = choose_alpha(
+        shifted,
+        rows.choose,
+        evidence,
+        before=mixtures.answers(0.0, rows.choose),
+        reference=mixtures.answers(1.0, rows.choose),
+        budget=None if choices.prefer is not None else choices.numbers.get("budget", 0.05),
+        prefer=choices.prefer or "balanced",
     )
-    offset = offset_of(chosen.weight)
-    if offset.guarantee is None and "budget" in offset.details and (chosen.weight != 1 or balance):  # it cannot be kept
-        reason = f"back to the fine-tuned model, because at {chosen.weight:g} {offset.reason}"
-        again = choose(ask, mix=1.0, select=select, numbers=numbers, balance=0, extra=extra)
-        return Choice(replace(chosen, weight=1.0, reason=reason),
-                      _uncertified(again.offset, "a first weight failed on the same rows"))  # fmt: skip
-    return Choice(chosen, offset if apart else _uncertified(offset, "the same rows chose the weight"))
+    offset = offset_at(chosen.alpha, shifted, rows, choices, evidence)
+    if _over_budget(offset) and (chosen.alpha != 1 or choices.class_shifts):
+        reason = f"back to the fine-tuned model, because at {chosen.alpha:g} {offset.reason}"
+        unmixed = replace(choices, mix=1.0, class_shifts=0.0, prefer=None)
+        again = plan(mixtures, rows, unmixed, evidence).offset
+        failed = "a first mixture failed on the same rows"
+        return Plan(replace(chosen, alpha=1.0, reason=reason), _uncertified(again, failed))
+    return Plan(chosen, offset if rows.separate_rows else _uncertified(offset, "the same rows chose the mixture"))
 
 
-def _plus(rows: Snapshot, shifts: Tensor) -> Snapshot:
-    return replace(rows, logits=rows.logits + shifts, finite=True)
+def offset_at(
+    alpha: float, mixtures: ShiftedMixtures[R], rows: Rows[R], choices: Choices, evidence: MoreEvidence[R]
+) -> LogitOffset:
+    """The offset that the selector chooses for the mixture of alpha; its budget counts against the fine-tuned model."""
+    shifts = mixtures.shifts(alpha)
+    compared = (0.0, 1.0) if alpha != 1 or shifts is not None else (0.0,)
+    held_out, before, *reference = (
+        mixtures.plain.answers(a, rows.certify).thinned(CERTIFIED_BY) for a in (alpha, *compared)
+    )
+    more = evidence.map(partial(mixtures.answers, alpha))
+    given = Evidence(
+        seen=_plus(held_out, shifts),
+        before=before,
+        reference=reference[0] if reference else None,
+        unlabelled=more.unlabelled,
+        source=more.source,
+        labelled=more.labelled,
+    )
+    best = choices.prefer is not None and choices.select == "auto"
+    return LogitOffset.select(given, without_budget(given) if best else choices.select, choices.numbers, shifts)
+
+
+def _over_budget(offset: LogitOffset) -> bool:
+    """Whether a selector with a budget could not certify that it is kept."""
+    return offset.guarantee is None and "budget" in offset.details
+
+
+def _plus(rows: Snapshot, shifts: Tensor | None) -> Snapshot:
+    return rows if shifts is None else rows.with_logits(rows.logits + shifts)
 
 
 def _uncertified(offset: LogitOffset, why: str) -> LogitOffset:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
 from statistics import fmean, median
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.checks import check_groups
@@ -22,9 +23,13 @@ from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.head_alone import head_alone
 from reclaim.models.predict import predict
-from reclaim.snapshots.metrics.tradeoff import Criterion, best, by_classes, curve
+from reclaim.repairs.alpha import ChosenAlpha
+from reclaim.repairs.choices import BY_RETRAINING, Choices
+from reclaim.repairs.plan import Plan
+from reclaim.repairs.rows import Part
+from reclaim.snapshots.metrics.tradeoff import best, by_classes, curve
 
-__all__ = ["Retrain", "pseudo_cross_validation"]
+__all__ = ["Retrain", "check_retrain", "plan_by_retraining", "pseudo_cross_validation"]
 
 Retrain = Callable[[Classifier, Data], Classifier]
 
@@ -33,85 +38,154 @@ def pseudo_cross_validation(
     before: Classifier,
     data: Data,
     retrain: Retrain,
-    *,
     after: Classifier | None = None,
-    shares: Sequence[float] = (0.5,),
-    runs: int = 3,
-    criterion: Criterion = "overall",
-    aggregate: Literal["mean", "median"] = "mean",
     seed: int = 0,
     inference: Inference = Inference(),
+    *,
+    runs: int = 3,
+    shares: tuple[float, ...] = (0.5,),
+    aggregate: Literal["mean", "median"] = "mean",
+    cheap: bool = False,
+    criterion: Literal["overall", "balanced", "harmonic"] = "overall",
 ) -> Selection:
     """Fine-tune on some of the seen classes, and take the offset that is best with the others as absent ones.
 
-    A run divides the seen classes at random into P and Q and retrains on four fifths of the training rows of P. The
-    exact trade-off curve of the last fifth and of the rows of Q, with P as seen and all other classes as absent, has
-    the run's offset. No row of an absent class is read.
+    A run divides the seen classes at random into P and Q and retrains on four fifths of the training rows of P. Its
+    offset is the best one for the last fifth and the rows of Q, with P as seen. No row of an absent class is read.
 
     Args:
         before: the pretrained model.
         data: the target domain; its `seen` says which classes the fine-tuning had.
         retrain: the recipe that made the fine-tuned model, ``lambda model, data: fine_tune(model, data, budget)``. It
             is given a copy of `before`, and data whose seen classes are P and whose only split is "train".
-        after: the fine-tuned model, to be cheap: only heads are retrained, on features of `before` drawn once, and the
-            offset is multiplied by the ratio of the gaps that `after` and a head retrained on all seen classes have
-            between seen and absent logits (own class left out, log-sum-exp; on "val", or "train" without such rows).
+        after: the fine-tuned model, which `cheap` needs.
+        seed: of the divisions.
+        runs: divisions of the seen classes per share; each costs one retraining.
         shares: how much of the seen classes P gets, at least two. With several, the line through the offsets against
             the logarithm of the number of classes in P is followed to all seen classes.
-        runs: divisions per share; each costs one retraining.
-        criterion: "overall" counts either group by its true number of classes.
         aggregate: how the runs with equally many classes become one offset.
-        seed: of the divisions.
+        cheap: retrain heads only, on features drawn once, and multiply the offset by the ratio of the gaps that the
+            fine-tuned model and a retrained head have between seen and absent logits.
+        criterion: "overall" counts either group by its true number of classes.
 
     Returns: the selection. Its `details` have every run's number of classes and offset, before any `ratio`, and their
-        `spread`: the standard deviation among runs with equally many classes, None with one run. To use it:
-        ``LogitOffset(chosen.offset, tuple(data.seen.tolist()), data.classes)``.
+        `spread`: the standard deviation among runs with equally many classes, None with one run.
     Raises: BadInput without training rows of three seen classes, or if several shares come to one number of classes.
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024; the line and the cheap form are Reclaim's.
     Differs: the released code reads its curves off rows of the true absent classes.
     """
     check_groups(data.seen)
-    if "train" not in data.splits:
-        raise BadInput(
-            f"pseudo cross-validation retrains on the training rows, and {data.source} has the splits "
-            f"{', '.join(data.splits)}.\n  Give the training split too, or choose with another selector."
-        )
-    classes = data.seen_only("train").labels.unique()
-    sizes = _sizes(len(classes), shares)
-    if runs < 1:
-        raise BadInput(f"pseudo cross-validation needs at least one run; given: {runs}.")
-    start, rows = (before, data) if after is None else head_alone(before, data, inference)
+    compared, classes = _compared(after) if cheap else None, _training_classes(data)
+    sizes = _sizes(len(classes), shares, runs)
+    start, rows = (before, data) if compared is None else head_alone(before, data, inference)
     random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
     for size in track([size for size in sizes for _ in range(runs)], "retraining", total=len(sizes) * runs):
         given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
         answers = predict(retrain(start.copy(), given), judged, "judged", features=False, inference=inference)
-        assert answers.labels is not None
-        points = by_classes(curve(answers.logits, answers.labels, judged.seen), data.seen)
+        points = by_classes(curve(answers.logits, answers.known_labels, judged.seen), data.seen)
         found[size].append(best(points, criterion)[0])
-
     middle = fmean if aggregate == "mean" else median
     offset = _followed({size: middle(offsets) for size, offsets in found.items()}, len(classes))
-    ratio = 1.0 if after is None else _ratio(after, data, start, rows, retrain, inference)
-    squares = [(one - fmean(offsets)) ** 2 for offsets in found.values() for one in offsets]
-    reason = (
-        f"it is the {aggregate} of what is best after retraining on {' or '.join(map(str, sizes))} of {len(classes)} "
-    )
-    reason += f"seen classes, {len(squares)} times, with the others as absent ones"
-    reason += f", followed to {len(classes)}" if len(sizes) > 1 else ""
+    ratio = None if compared is None else _ratio(compared, data, start, rows, retrain, inference)
     return Selection(
-        offset=offset * ratio,
-        reason=reason + (f", times {ratio:.2f} because only heads were retrained" if after is not None else ""),
-        evidence={name: len(data.seen_only(name)) for name in (["train"] if after is None else rows.splits)},
-        details={
-            "runs": [{"classes": size, "offset": one} for size, offsets in found.items() for one in offsets],
-            "spread": (sum(squares) / (len(squares) - len(sizes))) ** 0.5 if runs > 1 else None,
-            "ratio": ratio,
-        },
+        offset=offset * (ratio or 1.0),
+        reason=_reason(aggregate, found, len(classes), ratio),
+        evidence={name: len(data.seen_only(name)) for name in (["train"] if compared is None else rows.splits)},
+        details=_details(found, ratio),
     )
 
 
-def _sizes(num_classes: int, shares: Sequence[float]) -> list[int]:
+def plan_by_retraining(
+    before: Classifier,
+    after: Classifier,
+    held_out: Part,
+    retrain: Retrain | None,
+    choices: Choices = Choices(select=BY_RETRAINING),
+    inference: Inference = Inference(),
+) -> Plan:
+    """The fine-tuned model as it is, with the offset of `pseudo_cross_validation`. Nothing is guaranteed.
+
+    Args:
+        held_out: rows of data whose training rows choose; the cheap form reads these rows too.
+        retrain: the recipe that made `after`.
+        choices: they must leave alpha at the fine-tuned model, for a mixture is not what is retrained.
+
+    Raises: BadInput if something else is asked for, or the data have no training rows of three seen classes.
+    """
+    if retrain is None:
+        raise BadInput(
+            "pseudo cross-validation repeats the fine-tuning, and no `retrain` was given.\n"
+            "  Give the recipe of the fine-tuned model: retrain=lambda model, data: fine_tune(model, data, budget)"
+        )
+    if choices.mix not in ("auto", 1):
+        raise BadInput(
+            f"pseudo cross-validation chooses an offset for the fine-tuned model; given: a mix of {choices.mix}.\n"
+            "  Leave out the mix, or choose with another selector."
+        )
+    if choices.prefer is not None:
+        raise BadInput(
+            f"a preference ({choices.prefer!r}) chooses among mixtures, and pseudo cross-validation chooses an offset "
+            "for the fine-tuned model.\n  Leave out the preference, or give a `criterion` instead."
+        )
+    data = replace(held_out.data, splits=held_out.data.splits | {"val": held_out.split})
+    chosen = pseudo_cross_validation(before, data, retrain, after, choices.seed, inference, **choices.numbers)
+    reason = "as given" if choices.mix == 1 else "pseudo cross-validation chooses an offset for the fine-tuned model"
+    offset = LogitOffset(
+        offset=chosen.offset,
+        seen=tuple(data.seen.tolist()),
+        classes=data.classes,
+        selector=BY_RETRAINING,
+        reason=chosen.reason,
+        evidence=chosen.evidence,
+        details=chosen.details,
+        fitted_on=f"{data.source}:train" if data.source else "",
+    )
+    return Plan(ChosenAlpha(1.0, reason), offset)
+
+
+def check_retrain(choices: Choices, retrain: Retrain | None) -> None:
+    """Raise if a recipe is given that nothing repeats."""
+    if retrain is not None and choices.select != BY_RETRAINING:
+        raise BadInput(f"`retrain` is for select={BY_RETRAINING!r}; the selector {choices.select!r} retrains nothing.")
+
+
+def _compared(after: Classifier | None) -> Classifier:
+    """The fine-tuned model, whose gap the cheap form is scaled to."""
+    if after is None:
+        raise BadInput("the cheap form is scaled to the fine-tuned model, and no `after` was given.")
+    return after
+
+
+def _training_classes(data: Data) -> Tensor:
+    """The seen classes that have training rows."""
+    if "train" not in data.splits:
+        raise BadInput(
+            f"pseudo cross-validation retrains on the training rows, and {data.source} has the splits "
+            f"{', '.join(data.splits)}.\n  Give the training split too, or choose with another selector."
+        )
+    return data.seen_only("train").labels.unique()
+
+
+def _reason(aggregate: str, found: dict[int, list[float]], num_classes: int, ratio: float | None) -> str:
+    """Why this offset, in words."""
+    count, sizes = sum(map(len, found.values())), " or ".join(map(str, found))
+    reason = f"it is the {aggregate} of what is best after retraining on {sizes} of {num_classes} seen classes, "
+    reason += f"{count} times, with the others as absent ones"
+    reason += f", followed to {num_classes}" if len(found) > 1 else ""
+    return reason if ratio is None else f"{reason}, times {ratio:.2f} because only heads were retrained"
+
+
+def _details(found: dict[int, list[float]], ratio: float | None) -> dict[str, Any]:
+    """Every run, and the standard deviation among runs with equally many classes."""
+    runs = [{"classes": size, "offset": one} for size, offsets in found.items() for one in offsets]
+    squares = [(one - fmean(offsets)) ** 2 for offsets in found.values() for one in offsets]
+    free = len(runs) - len(found)
+    spread = (sum(squares) / free) ** 0.5 if free else None
+    return {"runs": runs, "spread": spread, "ratio": 1.0 if ratio is None else ratio}
+
+
+def _sizes(num_classes: int, shares: Sequence[float], runs: int) -> list[int]:
     """How many classes P gets, in ascending order: at least two, and one is left to Q."""
     if not shares or not all(0 < share < 1 for share in shares):
         raise BadInput(f"the shares of the seen classes must be between 0 and 1; given: {list(shares)}.")
@@ -121,6 +195,8 @@ def _sizes(num_classes: int, shares: Sequence[float]) -> list[int]:
             f"rows are of {num_classes}.\n  Choose with gap-matching or retention-budget instead."
         )
     sizes = sorted({min(num_classes - 1, max(2, round(share * num_classes))) for share in shares})
+    if runs < 1:
+        raise BadInput(f"pseudo cross-validation needs at least one run; given: {runs}.")
     if len(sizes) < 2 <= len(shares):
         raise BadInput(
             f"the shares {list(shares)} of {num_classes} seen classes all come to {sizes[0]} of them, and one point "
@@ -138,8 +214,10 @@ def _divide(data: Data, classes: Tensor, random: torch.Generator) -> tuple[Data,
     order = order[rows.labels[order].argsort(stable=True)]  # so that it is a fifth of each class
     judged = ~inside
     judged[order[inside[order]][::5]] = True
-    part = lambda name, which: replace(data, splits={name: rows.rows(which)}, seen=seen)  # noqa: E731
-    return part("train", ~judged), part("judged", judged)
+    return (
+        replace(data, splits={"train": rows.rows(~judged)}, seen=seen),
+        replace(data, splits={"judged": rows.rows(judged)}, seen=seen),
+    )
 
 
 def _followed(offsets: dict[int, float], to: int) -> float:
@@ -153,7 +231,10 @@ def _followed(offsets: dict[int, float], to: int) -> float:
 def _ratio(
     after: Classifier, data: Data, head: Classifier, features: Data, retrain: Retrain, inference: Inference
 ) -> float:
-    """The gap between seen and absent logits of the fine-tuned model over that of a retrained head, on equal rows."""
+    """The gap between seen and absent logits of the fine-tuned model over that of a head retrained on all seen classes.
+
+    It is taken on held-out rows, or training rows without such: own class left out, log-sum-exp (`gap_matching`).
+    """
     cheap = retrain(head.copy(), replace(features, splits={"train": features.split("train")}))
     split = "val" if "val" in features.splits else "train"
     rows = replace(data, splits={split: data.seen_only(split)})
@@ -167,6 +248,6 @@ def _ratio(
         raise BadInput(
             f"seen logits stand above absent ones by {gaps['gap_after']:.2f} in the fine-tuned model and by "
             f"{gaps['gap_before']:.2f} with a retrained head, which have no meaningful ratio.\n"
-            "  Retrain the whole network: leave out `after`."
+            "  Retrain the whole network: leave out `cheap`."
         )
     return float(gaps["gap_after"] / gaps["gap_before"])

@@ -1,31 +1,154 @@
-"""Which rows choose and which report."""
+"""Which rows choose alpha, which certify the offset, and which report."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
+from reclaim.repairs.choices import Choices
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["check_enough", "divide", "divide_rows", "halves"]
+__all__ = ["Both", "MoreEvidence", "Part", "Rows", "check_enough", "divide", "divide_rows", "halved", "hold_out",
+           "separates"]  # fmt: skip
 
-R = TypeVar("R", Split, Snapshot)
+ENOUGH_TO_SEPARATE = 200  # held-out rows from which on one half chooses alpha and the other certifies the offset
 
 
-def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Split]:
-    """Rows that choose, of seen classes only, and rows that report, of all.
+class Pickable(Protocol):
+    """Rows of any kind."""
 
-    With a "val" and a "test" split these are they. With one split besides "train", a random share of it chooses and
+    def __len__(self) -> int: ...
+
+    def rows(self, which: Tensor) -> Self:
+        """Those at the indices `which`."""
+
+
+P = TypeVar("P", bound=Pickable)
+R = TypeVar("R")
+S = TypeVar("S")
+N = TypeVar("N", "Part", "Both")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some rows of data that networks have yet to answer.
+
+    Attributes:
+        data: whose classes and seen ones these are.
+        split: the examples.
+        name: the split's name in snapshots of them.
+    """
+
+    data: Data
+    split: Split
+    name: str = ""
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def rows(self, which: Tensor) -> Part:
+        """Those at the indices `which`."""
+        return replace(self, split=self.split.rows(which))
+
+    def named(self, name: str) -> Part:
+        """The same rows under another name."""
+        return replace(self, name=name)
+
+
+@dataclass(frozen=True, eq=False)
+class Both:
+    """What two models answered on the same rows, over the same classes.
+
+    Attributes:
+        before, after: of the pretrained and of the fine-tuned model.
+    """
+
+    before: Snapshot
+    after: Snapshot
+
+    def __len__(self) -> int:
+        return len(self.after)
+
+    def rows(self, which: Tensor | slice) -> Both:
+        """Those at `which`."""
+        return Both(self.before.rows(which), self.after.rows(which))
+
+    def named(self, name: str) -> Both:
+        """The same rows under another name."""
+        return Both(replace(self.before, split=name), replace(self.after, split=name))
+
+    def thinned(self, most: int) -> Both:
+        """Every second or third row or so, no more than `most`."""
+        return Both(self.before.thinned(most), self.after.thinned(most))
+
+
+@dataclass(frozen=True)
+class Rows(Generic[R]):
+    """What each row of a repair is for.
+
+    Attributes:
+        held_out: rows of seen classes that neither model was trained on.
+        choose: those of them that choose alpha and the shifts of single classes.
+        certify: those of them that choose the offset, and certify it where they are others than `choose`.
+        report: rows of all classes, which choose nothing.
+    """
+
+    held_out: R
+    choose: R
+    certify: R
+    report: R
+
+    @property
+    def separate_rows(self) -> bool:
+        """Whether other rows choose the offset than alpha, so that they can certify what was chosen."""
+        return self.certify is not self.choose
+
+
+@dataclass(frozen=True)
+class MoreEvidence(Generic[R]):
+    """What there is beside held-out rows of seen classes; None for what there is not.
+
+    Attributes:
+        unlabelled: rows of the target domain; labels they may have are not read.
+        source: labelled rows of all classes from the pretraining domain.
+        labelled: labelled rows of all classes from the target domain.
+    """
+
+    unlabelled: R | None = None
+    source: R | None = None
+    labelled: R | None = None
+
+    def map(self, change: Callable[[R], S]) -> MoreEvidence[S]:
+        """The same kinds, each changed."""
+        kinds = (self.unlabelled, self.source, self.labelled)
+        return MoreEvidence(*(None if rows is None else change(rows) for rows in kinds))
+
+
+def divide(data: Data, choices: Choices = Choices()) -> Rows[Part]:
+    """The rows of data: half of the held-out ones choose and half certify, where there are enough.
+
+    Raises: BadInput if there are no such rows.
+    """
+    held_out, report = hold_out(data, choices)
+    return halved(Part(data, held_out), Part(data, report), choices)
+
+
+def hold_out(data: Data, choices: Choices = Choices()) -> tuple[Split, Split]:
+    """Held-out rows, of seen classes only, and rows that report, of all.
+
+    With a "val" and a "test" split these are they. With one split besides "train", a random share of it is held out and
     the rest reports. Training rows never serve: a model is too sure of what it was trained on.
 
     Raises: BadInput if there are no such rows.
     """
     if {"val", "test"} <= data.splits.keys():
-        chooses, reports = data.seen_only("val"), data.split("test")
+        held_out, report = data.seen_only("val"), data.split("test")
     else:
         kept = [name for name in data.splits if name != "train"]
         if len(kept) != 1:
@@ -34,37 +157,42 @@ def divide(data: Data, held_out: float = 0.5, seed: int = 0) -> tuple[Split, Spl
                 f"{', '.join(data.splits)}.\n  Give a val/ and a test/ split, or one split to divide."
             )
         whole = data.split(kept[0])
-        chooses, reports = divide_rows(whole, data.seen[whole.labels], held_out, seed)
-    check_enough(chooses, reports, data.source)
-    return chooses, reports
+        held_out, report = divide_rows(whole, data.seen[whole.labels], choices)
+    check_enough(len(held_out), len(report), data.source)
+    return held_out, report
 
 
-def divide_rows(rows: R, seen: Tensor, held_out: float = 0.5, seed: int = 0) -> tuple[R, R]:
-    """A random share of the rows, of which those choose that are `seen` ([N] bool); the rest reports.
-
-    Raises: BadInput for a share that leaves one side nothing.
-    """
-    if not 0 < held_out < 1:
-        raise BadInput(f"the share of rows that choose must be between 0 and 1; given: {held_out}.")
-    order, cut = _shuffled(len(rows), seed), round(held_out * len(rows))
+def divide_rows(rows: P, seen: Tensor, choices: Choices = Choices()) -> tuple[P, P]:
+    """A random share of the rows, of which those are held out that are `seen` ([N] bool); the rest reports."""
+    order, cut = _shuffled(len(rows), choices.seed), round(choices.held_out * len(rows))
     first, rest = order[:cut].sort().values, order[cut:].sort().values
     return rows.rows(first[seen[first]]), rows.rows(rest)
 
 
-def check_enough(chooses: Split | Snapshot, reports: Split | Snapshot, source: str) -> None:
-    """Raise if there is nothing to choose with or to report on."""
-    if len(chooses) < 2 or not len(reports):
+def check_enough(held_out: int, report: int, source: str) -> None:
+    """Raise if there are too few rows to choose with or to report on."""
+    if held_out < 2 or not report:
         raise BadInput(
-            f"{source} leaves {len(chooses)} held-out rows of seen classes to choose with and {len(reports)} rows "
+            f"{source} leaves {held_out} held-out rows of seen classes to choose with and {report} rows "
             "to report on; at least 2 and 1 are needed."
         )
 
 
-def halves(rows: R, seed: int) -> tuple[R, R]:
-    """Two random halves of the rows, each in its own order."""
-    order = _shuffled(len(rows), seed + 1)
-    cut = len(rows) // 2
-    return rows.rows(order[:cut].sort().values), rows.rows(order[cut:].sort().values)
+def halved(held_out: N, report: N, choices: Choices) -> Rows[N]:
+    """Two random halves of the held-out rows, each in its own order, if they are separated; else all of them twice."""
+    report = report.named("report rows")
+    if not separates(len(held_out), choices):
+        choose = held_out.named("mix rows")
+        return Rows(held_out, choose, choose, report)
+    order, cut = _shuffled(len(held_out), choices.seed + 1), len(held_out) // 2
+    choose, certify = (held_out.rows(half.sort().values) for half in (order[:cut], order[cut:]))
+    return Rows(held_out, choose.named("mix rows"), certify.named("offset rows"), report)
+
+
+def separates(held_out: int, choices: Choices) -> bool:
+    """Whether so many held-out rows are separated, for one half to certify what the other chose."""
+    chooses = choices.mix == "auto" or choices.class_shifts > 0
+    return choices.prefer is None and held_out >= ENOUGH_TO_SEPARATE and chooses
 
 
 def _shuffled(n: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import torch
 
-from reclaim.repairs.alpha import Mix, Tried
+from reclaim.repairs.alpha import ChosenAlpha, Tried
 from reclaim.report.diagnose import diagnose
 from reclaim.report.page.render import render
 from tests import toys
@@ -49,12 +49,12 @@ def test_without_absent_rows_it_says_so_and_draws_no_curve() -> None:
 
 
 TRIED = (Tried(0, 0, 0.5, 0.6, 0.55, False), Tried(0.5, 2, 0.9, 0.5, 0.7, True))
-MIX = Mix(0.5, "because", TRIED, 20, {"absent": Tried(0.25, 1, 0.7, 0.611, 0.65, True)})
+MIX = ChosenAlpha(0.5, "because", TRIED, 20, {"absent": Tried(0.25, 1, 0.7, 0.611, 0.65, True)})
 
 
 def test_what_was_done_and_tried_is_told() -> None:
     text = page(story=[("Mixing", "half of the way.")], mix=MIX)
-    assert "half of the way." in text and "seen at weight 0.5: 90.0%" in text and "over the budget" in text
+    assert "half of the way." in text and "seen at alpha 0.5: 90.0%" in text and "over the budget" in text
     assert "61.1" in text and "by --prefer absent" in text and "it is an estimate" in text
 
 

@@ -22,7 +22,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
         force: replace a directory that exists.
     """
-    from reclaim.cli.commands.repair import write
+    from reclaim.cli.repair_output import write_repair
     from reclaim.core.files import atomic_directory, check_free, write_json
     from reclaim.core.progress import track
     from reclaim.models.directory import save_model
@@ -35,7 +35,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
     runs = [demo(seed + i) for i in track(range(seeds), "seeds", total=seeds)]
     rows = [{name: evaluate(getattr(run.repair, name)) for name in ("before", "after", "repaired")} for run in runs]
     with atomic_directory(out, force=force) as folder:
-        record = write(folder, runs[0].repair, output, seed)
+        record = write_repair(folder, runs[0].repair, output, seed)
         for name, model in (("before", runs[0].before), ("after", runs[0].after)):
             (folder / name).mkdir()
             save_model(folder / name, model)
@@ -52,13 +52,13 @@ def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, second
 
     from reclaim.cli.tables import accuracy_table, numbers_table
     from reclaim.papers.demo import over_seeds
-    from reclaim.report.story import story
+    from reclaim.report.story import sentences
 
     console = Console(highlight=False, soft_wrap=True)
     seen = ", ".join(run.repair.model.seen or ())
     console.print(f"seed {seed}: pretrained on ten digits, fine-tuned on {seen} in a shifted domain")
     accuracy_table(rows[0], title=f"{rows[0]['after'].n} test rows that chose nothing")
-    for term, sentence in story(run.repair):
+    for term, sentence in sentences(run.repair):
         console.print(f"[bold]{term}[/bold]: {sentence}")
     if len(rows) > 1:
         numbers_table(over_seeds(rows))

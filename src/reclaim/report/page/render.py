@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jinja2 import Environment, PackageLoader
 
-from reclaim.repairs.alpha import Mix
+from reclaim.repairs.alpha import ChosenAlpha
 from reclaim.report.evaluate import Evaluation, evaluate
 from reclaim.report.finding import Finding
 from reclaim.report.page.charts import Line, line_chart, tradeoff_chart
@@ -24,7 +24,7 @@ def render(
     *,
     title: str = "What fine-tuning did, and what came back",
     story: Sequence[tuple[str, str]] = (),
-    mix: Mix | None = None,
+    mix: ChosenAlpha | None = None,
 ) -> str:
     """The report page.
 
@@ -32,7 +32,7 @@ def render(
         snapshots: answers of each model on the same rows, by name ("before", "after", "repaired", …), in order.
         findings: the diagnoses.
         story: what was done, as (term, sentence).
-        mix: the mixing weights that were tried, and the one taken.
+        mix: the alpha of the mixture, and those that were tried.
 
     Returns: HTML, a few ten kilobytes, without a script or a foreign address.
     """
@@ -70,12 +70,12 @@ def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation])
 _MIXING = {"repaired": "all", "after": "seen", "before": "absent"}  # the colour that each accuracy takes
 
 
-def _mixing(mix: Mix | None) -> str:
+def _mixing(mix: ChosenAlpha | None) -> str:
     if mix is None or not mix.tried:
         return ""
-    x, lines = torch.tensor([t.weight for t in mix.tried], dtype=torch.float64), []
+    x, lines = torch.tensor([t.alpha for t in mix.tried], dtype=torch.float64), []
     for name, key in _MIXING.items():
         y = torch.tensor([getattr(t, key) for t in mix.tried], dtype=torch.float64)
-        at = int((x - mix.weight).abs().argmin())
-        lines.append(Line(name, x, y, (float(x[at]), float(y[at]), f"{key} at weight {x[at]:g}: {y[at]:.1%}")))
-    return line_chart(lines, "weight of the fine-tuned model", "accuracy", "Accuracy by mixing weight")
+        at = int((x - mix.alpha).abs().argmin())
+        lines.append(Line(name, x, y, (float(x[at]), float(y[at]), f"{key} at alpha {x[at]:g}: {y[at]:.1%}")))
+    return line_chart(lines, "alpha, the share of the fine-tuned model", "accuracy", "Accuracy by alpha")
