@@ -6,17 +6,18 @@ underscore. What only some callers have installed or need is imported when it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 __all__ = [
+    "as_unprepared",
     "is_traced",
     "leaves",
     "map_leaves",
@@ -76,6 +77,24 @@ def reset_accelerator() -> None:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()
+
+
+@contextmanager
+def as_unprepared(net: nn.Module) -> Iterator[None]:
+    """A network that Accelerate prepares within it is an ordinary one again afterwards.
+
+    Accelerate leaves a forward method in mixed precision on the network, and a mark by which the next Accelerator would
+    take it as prepared, whatever its own precision is.
+    When it goes: `Accelerator.unwrap_model` restores the forward method; the mark would be no longer there.
+    """
+    marks = ("forward", "_original_forward", "_is_accelerate_prepared")
+    before = {name: vars(net)[name] for name in marks if name in vars(net)}
+    try:
+        yield
+    finally:
+        for name in marks:
+            vars(net).pop(name, None)
+        vars(net).update(before)
 
 
 def rows_for(estimator: Any, X: Any, y: Any, rows: Any, columns: Any = None) -> tuple[Any, Any]:

@@ -27,6 +27,8 @@ class Budget:
         precision: "no" is float32 throughout.
         accumulate: batches whose gradients are added up before a step.
         workers: processes that decode examples; 0 decodes in the main one.
+        steps: batches in all, instead of `epochs`; passes follow each other until they are used up.
+        absent_rows: "keep" holds the head's rows of absent classes at their weights; "train" trains them like the rest.
     """
 
     epochs: int = 10
@@ -40,6 +42,13 @@ class Budget:
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
     workers: int = 0
+    steps: int | None = None
+    absent_rows: Literal["keep", "train"] = "keep"
+
+    @property
+    def spends_nothing(self) -> bool:
+        """Whether nothing is trained."""
+        return not (self.epochs if self.steps is None else self.steps)
 
     @property
     def inference(self) -> Inference:
@@ -47,9 +56,16 @@ class Budget:
         return Inference(batch_size=self.batch_size, workers=self.workers, device=self.device)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch_size", 1), ("accumulate", 1), ("workers", 0), ("weight_decay", 0)):
-            if getattr(self, name) < least:
-                raise BadInput(f"{name.replace('_', ' ')} must be at least {least}; given: {getattr(self, name)}.")
+        for name, given, least in (
+            ("epochs", self.epochs, 0),
+            ("batch size", self.batch_size, 1),
+            ("accumulate", self.accumulate, 1),
+            ("workers", self.workers, 0),
+            ("weight decay", self.weight_decay, 0),
+            ("steps", self.steps or 0, 0),
+        ):
+            if given < least:
+                raise BadInput(f"{name} must be at least {least}; given: {given}.")
         if not self.learning_rate > 0:
             raise BadInput(
                 f"the learning rate must be above 0; given: {self.learning_rate}. To train nothing: epochs 0."

@@ -1,38 +1,69 @@
-"""The one training loop, on Accelerate: one core, many GPUs or many machines run the same code."""
+"""Training a classifier: the loop over its training rows, and the shortest recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from math import cos, isfinite, pi
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
-from reclaim.core.compat import reset_accelerator
 from reclaim.core.errors import BadInput
-from reclaim.core.progress import track
-from reclaim.data.inputs.protocol import Inputs
-from reclaim.data.loader import Examples, placed
-from reclaim.data.records import Data, Split
+from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import logits_of
 from reclaim.models.head import settled
+from reclaim.training.batch import Batch
 from reclaim.training.budget import Budget
-from reclaim.training.resume import RunState
+from reclaim.training.loop import Order, module_steps
+from reclaim.training.resume import Stateful
+from reclaim.training.trained import Part
 
-__all__ = ["Loss", "classification", "fit"]
-
-Loss = Callable[[nn.Module, Inputs, Tensor], Tensor]
+__all__ = ["classification", "fit", "steps"]
 
 
-def classification(net: nn.Module, x: Inputs, y: Tensor) -> Tensor:
+def steps(
+    model: Classifier,
+    data: Data,
+    budget: Budget,
+    *,
+    params: Iterable[nn.Parameter | Part] | None = None,
+    mode: Literal["train", "eval"] = "train",
+    order: Order | None = None,
+    span: range | None = None,
+    state: Sequence[Stateful] = (),
+) -> Iterator[Batch]:
+    """Train a classifier in place on the training rows of seen classes: the batches of a budget, one by one.
+
+    The order of events is the caller's; the smallest one is `fit`. Everything else is taken care of: see
+    `module_steps`, whose arguments these are. The labels `batch.y` are indices of the model's outputs. Rows of the head
+    that belong to absent classes keep their weights, bit for bit and whatever the loss, unless the budget trains them.
+
+    Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
+    """
+    if budget.spends_nothing:
+        return
+    rows = data.seen_only("train")
+    if not len(rows):
+        raise BadInput(f"the training split of {data.source} has no row of a seen class.")
+    model = settled(model, data)
+    yield from module_steps(
+        model.module,
+        replace(rows, labels=model.columns(data.classes)[rows.labels]),
+        model.preprocess,
+        budget,
+        params=_trained(model, data, budget, params),
+        mode=mode,
+        order=order,
+        span=span,
+        state=state,
+    )
+
+
+def classification(batch: Batch) -> Tensor:
     """Cross-entropy over all classes, seen and absent."""
-    return cross_entropy(logits_of(net, x), y)
+    return cross_entropy(batch.logits, batch.y)
 
 
 def fit(
@@ -40,135 +71,28 @@ def fit(
     data: Data,
     budget: Budget,
     *,
-    params: Iterable[nn.Parameter] | None = None,
-    loss: Loss = classification,
-    after_step: Callable[[], None] | None = None,
+    loss: Callable[[Batch], Tensor] = classification,
+    params: Iterable[nn.Parameter | Part] | None = None,
     mode: Literal["train", "eval"] = "train",
 ) -> Classifier:
-    """Train a classifier in place on the training rows of seen classes.
-
-    Rows of the head that belong to absent classes keep their weights, bit for bit, whatever the loss.
-
-    Args:
-        params: what to train; everything by default, the rest is frozen.
-        loss: from the network, inputs [B, …] and the outputs' indices [B] to a number.
-        after_step: called after every step, for projections.
-        mode: "eval" keeps running statistics and switches dropout off while training.
+    """Train a classifier in place along the gradient of a loss; see `steps`.
 
     Returns: the same classifier.
-    Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
     """
-    if not budget.epochs:
-        return model
-    rows = data.seen_only("train")
-    model = settled(model, data)
-    rows = Split(model.columns(data.classes)[rows.labels], rows.read, rows.name)
-    accelerator = _accelerator(budget)
-    size = min(budget.batch_size, len(rows))
-    share = accelerator.num_processes
-    if not len(rows) or size % share:
-        raise BadInput(
-            f"a batch of {size} (of {len(rows)} training rows) does not divide over {share} processes."
-            if len(rows)
-            else f"the training split of {data.source} has no row of a seen class."
-        )
-    trained = list(model.module.parameters()) if params is None else list(params)
-    steps = len(rows) // size
-    keep_absent = _keeper(model, data)
-
-    with torch.random.fork_rng(), _only_trained(model.module, trained):
-        net, optimizer = accelerator.prepare(model.module, _optimizer(trained, budget))
-        run = RunState(accelerator, budget, len(rows))
-        net.train(mode == "train")
-        while run.step < steps * budget.epochs:
-            epoch, first = divmod(run.step, steps)
-            total, done = torch.zeros((), device=accelerator.device), 0
-            loader = _epoch(rows, model, budget, epoch, first, size, accelerator.process_index, share)
-            for x, y in track(loader, f"epoch {epoch + 1}/{budget.epochs}", total=steps, done=first):
-                for group in optimizer.param_groups:
-                    group["lr"] = budget.learning_rate * (1 + cos(pi * run.step / (steps * budget.epochs))) / 2
-                # dropout depends on seed, step and process alone, so that a resumed run repeats it
-                torch.manual_seed((budget.seed * 1_000_003 + run.step) * share + accelerator.process_index)
-                with accelerator.accumulate(net):
-                    value = loss(net, placed(x, accelerator.device), y.to(accelerator.device))
-                    accelerator.backward(value)
-                    optimizer.step()
-                    optimizer.zero_grad()
-                if accelerator.sync_gradients:
-                    keep_absent()
-                    if after_step is not None:
-                        after_step()
-                total, done = total + value.detach(), done + 1
-                run.advance()
-            mean = float(total) / max(1, done)
-            if not isfinite(mean):
-                raise BadInput(
-                    f"the loss is no longer finite in epoch {epoch + 1}; the learning rate {budget.learning_rate:g} is "
-                    "probably too large for this network."
-                )
-            run.log({"epoch": epoch + 1, "loss": mean, "step": run.step})
-    if budget.precision != "no":  # an ordinary network again: mixed precision put its forward before the class's
-        vars(accelerator.unwrap_model(net, keep_fp32_wrapper=False)).pop("forward", None)
-    model.module.eval()
-    return model
+    for batch in steps(model, data, budget, params=params, mode=mode):
+        batch.backward(loss(batch))
+        batch.step()
+    return model if budget.spends_nothing else settled(model, data)
 
 
-def _accelerator(budget: Budget) -> Accelerator:
-    reset_accelerator()  # each fit may choose its own precision
-    return Accelerator(
-        cpu=budget.device == "cpu",
-        mixed_precision=budget.precision,
-        gradient_accumulation_steps=budget.accumulate,
-    )
-
-
-def _optimizer(params: list[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
-    if budget.optimizer == "adamw":
-        return torch.optim.AdamW(params, lr=budget.learning_rate, weight_decay=budget.weight_decay)
-    return torch.optim.SGD(
-        params, lr=budget.learning_rate, momentum=0.9, nesterov=True, weight_decay=budget.weight_decay
-    )
-
-
-def _epoch(
-    rows: Split, model: Classifier, budget: Budget, epoch: int, first: int, size: int, rank: int, share: int
-) -> DataLoader[tuple[Inputs, Tensor]]:
-    """This process's part of every full batch of an epoch, from batch `first` on; the seed alone decides the order."""
-    shuffle = torch.Generator().manual_seed(budget.seed * 1_000_003 + epoch)
-    order = torch.randperm(len(rows), generator=shuffle).tolist()
-    full = [order[i : i + size][rank::share] for i in range(0, len(rows) - size + 1, size)]
-    examples = Examples(rows, model.preprocess, budget.augment, (budget.seed, epoch))
-    return DataLoader(examples, batch_sampler=full[first:], num_workers=budget.workers, collate_fn=examples.collate)
-
-
-def _keeper(model: Classifier, data: Data) -> Callable[[], None]:
-    """A function that puts the absent classes' rows of the head back to what they are now."""
-    layer = model.last_layer
-    trained = {name for name, seen in zip(data.classes, data.seen.tolist(), strict=True) if seen}
-    absent = torch.tensor([column for column, name in enumerate(model.classes) if name not in trained])
-    kept = [
-        (parameter, parameter.detach()[absent].clone())
-        for parameter in (layer.weight, layer.bias)
-        if parameter is not None and len(absent)
-    ]
-
-    @torch.no_grad()
-    def keep() -> None:
-        for parameter, start in kept:
-            parameter[absent] = start.to(parameter.device)
-
-    return keep
-
-
-@contextmanager
-def _only_trained(module: nn.Module, trained: list[nn.Parameter]) -> Iterator[None]:
-    """Freeze every other parameter for a while."""
-    before = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    chosen = {id(parameter) for parameter in trained}
-    for parameter, _ in before:
-        parameter.requires_grad_(id(parameter) in chosen)
-    try:
-        yield
-    finally:
-        for parameter, flag in before:
-            parameter.requires_grad_(flag).grad = None
+def _trained(
+    model: Classifier, data: Data, budget: Budget, params: Iterable[nn.Parameter | Part] | None
+) -> list[nn.Parameter | Part]:
+    """What to train, of the head only the rows of seen classes if the budget keeps the others."""
+    given = list(model.module.parameters() if params is None else params)
+    if budget.absent_rows == "train":
+        return given
+    seen = torch.zeros(model.num_outputs, dtype=torch.bool)
+    seen[model.columns(data.classes)[data.seen]] = True
+    head = {id(parameter) for parameter in model.last_layer.parameters(recurse=False)}
+    return [Part(p, seen) if isinstance(p, nn.Parameter) and id(p) in head else p for p in given]

@@ -5,75 +5,103 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 
 from reclaim.core.errors import BadInput
 from reclaim.core.files import put_in_place, read_json, write_json
 from reclaim.training.budget import Budget
 
-__all__ = ["RunState", "resuming"]
+__all__ = ["RunState", "Stateful", "resuming"]
 
-SECONDS_BETWEEN_CHECKPOINTS = 120.0
 
-_folders: ContextVar[Iterator[Path] | None] = ContextVar("folders", default=None)
+class Stateful(Protocol):
+    """What can be saved and resumed: networks, optimizers, and whatever has these two methods."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Place:
+    folders: Iterator[Path]
+    every: float
+
+
+_place: ContextVar[_Place | None] = ContextVar("place", default=None)
 
 
 @contextmanager
-def resuming(folder: Path) -> Iterator[None]:
-    """Let the fits inside save their state in `folder`, and resume from it.
+def resuming(folder: Path, *, every: float = 120.0) -> Iterator[None]:
+    """Let the runs inside save their state in `folder`, and resume from it.
 
     A recipe that is repeated inside the same folder, with the same arguments, goes on where it was stopped and ends
-    with the same weights. Each fit of the recipe has a folder of its own, numbered in order.
+    with the same weights. Each run of the recipe has a folder of its own, numbered in order.
+
+    Args:
+        every: seconds between two states within an epoch; one is saved after each epoch too.
     """
-    token = _folders.set(folder / f"fit-{number}" for number in count(1))
+    token = _place.set(_Place((folder / f"fit-{number}" for number in count(1)), every))
     try:
         yield
     finally:
-        _folders.reset(token)
+        _place.reset(token)
 
 
 class RunState:
-    """Where a run stands; inside `resuming`, also where it resumes from: the last of the folders ``step-N``."""
+    """Where a run stands; inside `resuming`, also where it resumes from: the last of the folders ``step-N``.
 
-    def __init__(self, accelerator: Accelerator, budget: Budget, rows: int) -> None:
-        folders = _folders.get()
-        self.folder = next(folders) if folders else None
-        self.accelerator, self.step, self.saved = accelerator, 0, time.monotonic()
-        self.run = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
-        self.run["rows"] = rows
+    Attributes:
+        number: the batch that comes next.
+    """
+
+    def __init__(self, accelerator: Accelerator, run: dict[str, Any], first: int, state: Sequence[Stateful]) -> None:
+        place = _place.get()
+        self.folder: Path | None = next(place.folders) if place else None
+        self.every = place.every if place else 0.0
+        self.accelerator, self.run, self.number, self.saved = accelerator, run, first, time.monotonic()
+        self.lines: list[dict[str, Any]] = []  # of the log, since the last state
+        for one in state:
+            accelerator.register_for_checkpointing(one)
         if last := self._last():
             found = read_json(last / "run.json")
-            if found["run"] != self.run:
-                other = [f"{key} was {found['run'].get(key)}, is {value}" for key, value in self.run.items()
-                         if found["run"].get(key) != value]  # fmt: skip
-                raise BadInput(
-                    f"{self.folder} holds the state of another run ({'; '.join(other)}).\n"
-                    "  Repeat its command to resume it, or remove the folder to start anew."
-                )
+            self._check(found["run"])
             accelerator.load_state(str(last))
-            self.step = found["step"]
+            self.number = found["step"]
 
-    def advance(self) -> None:
-        """Count a step, and save the state now and then."""
-        self.step += 1
-        if self.folder is not None and time.monotonic() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
+    def _check(self, found: dict[str, Any]) -> None:
+        """Raise unless the state found is this run's; what older versions did not write down had its default."""
+        found = asdict(Budget()) | found
+        keys = dict.fromkeys((*self.run, "span"))
+        other = [f"{k} was {found.get(k)}, is {self.run.get(k)}" for k in keys if found.get(k) != self.run.get(k)]
+        if other:
+            raise BadInput(
+                f"{self.folder} holds the state of another run ({'; '.join(other)}).\n"
+                "  Repeat its command to resume it, or remove the folder to start anew."
+            )
+
+    def advance(self, whole: bool) -> None:
+        """Count a batch, and save the state now and then, but not while gradients are added up."""
+        self.number += 1
+        if self.folder is not None and whole and (self.lines or self._late()):
             self.save()
 
-    def log(self, line: dict[str, Any]) -> None:
-        """Note the end of an epoch, and save the state."""
+    def log(self, line: dict[str, Any], *, whole: bool) -> None:
+        """Note the end of an epoch, and save the state with it, at once or when gradients are whole again."""
         if self.folder is not None:
-            self.save()
-            if self.accelerator.is_main_process:
-                with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
+            self.lines.append(line)
+            if whole:
+                self.save()
 
     def save(self) -> None:
         """Write everything beside the last state, give it its name, and only then remove the last."""
@@ -87,12 +115,21 @@ class RunState:
         self.accelerator.save_state(str(writing))
         wait()
         if main:
-            write_json(writing / "run.json", {"run": self.run, "step": self.step})
-            put_in_place(writing, self.folder / f"step-{self.step}")
-            if last is not None and last.name != f"step-{self.step}":
+            write_json(writing / "run.json", {"run": self.run, "step": self.number})
+            put_in_place(writing, self.folder / f"step-{self.number}")
+            if last is not None and last.name != f"step-{self.number}":
                 shutil.rmtree(last, ignore_errors=True)
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(line) + "\n" for line in self.lines)
         wait()
-        self.saved = time.monotonic()
+        self.lines, self.saved = [], time.monotonic()
+
+    def _late(self) -> bool:
+        """Whether it is time to save; of several processes the first one's clock decides, asked now and then."""
+        late = time.monotonic() - self.saved > self.every
+        if self.accelerator.num_processes == 1:
+            return late
+        return self.number % 16 == 0 and bool(broadcast(torch.tensor(float(late), device=self.accelerator.device)))
 
     def _last(self) -> Path | None:
         """The folder of the last state, if there is one."""

@@ -1,0 +1,183 @@
+"""The one training loop, on Accelerate: one core, many GPUs or many machines run the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from math import cos, isfinite, pi
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from reclaim.core.errors import BadInput
+from reclaim.core.progress import track
+from reclaim.data.inputs.protocol import Inputs, Maker
+from reclaim.data.loader import Examples, placed
+from reclaim.data.records import Split
+from reclaim.training.batch import Batch
+from reclaim.training.budget import Budget
+from reclaim.training.engine import Engine, engine_of, seeding
+from reclaim.training.processes import accelerator_for
+from reclaim.training.resume import RunState, Stateful
+from reclaim.training.trained import Part
+
+__all__ = ["Order", "module_steps"]
+
+Order = Callable[[int, torch.Generator], Tensor]
+
+
+def module_steps(
+    net: nn.Module,
+    rows: Split,
+    make: Maker,
+    budget: Budget,
+    *,
+    params: Iterable[nn.Parameter | Part] | None = None,
+    mode: Literal["train", "eval"] = "train",
+    order: Order | None = None,
+    span: range | None = None,
+    state: Sequence[Stateful] = (),
+) -> Iterator[Batch]:
+    """Train any network in place: the batches of a budget, one by one; what is done with each is the caller's.
+
+    Seeds, precision, processes, the learning rate, resuming and the display are taken care of. The learning rate falls
+    along one cosine over the whole budget. Random numbers that are drawn between two batches depend on the seed, the
+    batch's number and the process alone. However the loop is left, the network is an ordinary one afterwards, in
+    evaluation mode and with its parameters' flags of before, and the caller's random numbers go on as before.
+
+    Args:
+        make: makes the network's inputs of the examples that `rows` reads.
+        params: what to train, parameters or rows of them; everything by default, the rest is frozen.
+        mode: "eval" keeps running statistics and switches dropout off while training.
+        order: from the number of an epoch and a seeded generator to the rows [M] of that epoch, in order, as often as
+            it wants; M stays the same. By default every row once, shuffled.
+        span: the batches of the budget to go through, where a run is one of several that share a budget in steps; all
+            of them by default.
+        state: what else changes while training, with `state_dict` and `load_state_dict`; saved and resumed with the
+            run.
+
+    Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
+    """
+    if budget.spends_nothing:
+        return
+    accelerator = accelerator_for(budget)
+    course = _course(rows, make, budget, order, accelerator)
+    span = range(course.total) if span is None else span
+    given: list[nn.Parameter | Part] = list(net.parameters() if params is None else params)
+    with engine_of(accelerator, net, given, budget, train=mode == "train") as engine:
+        run = RunState(accelerator, _about(budget, rows, span, course.total), span.start, state)
+        while run.number < span.stop:
+            yield from _epoch(engine, course, run, span)
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Which rows every batch of a budget has, and this process's share of them.
+
+    Attributes:
+        length: rows that an epoch draws.
+        size: rows per batch, over all processes.
+        per_epoch, total: batches of an epoch and of the budget.
+        rank, share: the number of this process, and of how many.
+    """
+
+    rows: Split
+    make: Maker
+    budget: Budget
+    order: Order
+    length: int
+    size: int
+    per_epoch: int
+    total: int
+    rank: int
+    share: int
+
+    def drawn(self, epoch: int) -> Tensor:
+        """The rows of an epoch [M]."""
+        drawn = _drawn(self.order, self.budget, epoch)
+        if len(drawn) != self.length:
+            raise BadInput(f"the order of epoch {epoch + 1} has {len(drawn)} rows, that of the first {self.length}.")
+        return drawn
+
+    def batches(self, epoch: int, first: int, last: int) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
+        """This process's part of the full batches of an epoch from `first` to before `last`: inputs, labels, rows."""
+        drawn = self.drawn(epoch)
+        parts = [drawn[i * self.size : (i + 1) * self.size][self.rank :: self.share] for i in range(first, last)]
+        examples = Examples(self.rows, self.make, self.budget.augment, (self.budget.seed, epoch))
+        loader = DataLoader(
+            examples,
+            batch_sampler=[part.tolist() for part in parts],
+            num_workers=self.budget.workers,
+            collate_fn=examples.collate,
+        )
+        for (x, y), part in zip(loader, parts, strict=True):
+            yield x, y, part
+
+
+def _course(rows: Split, make: Maker, budget: Budget, order: Order | None, accelerator: Accelerator) -> _Course:
+    """The course of a budget over these rows.
+
+    Raises: BadInput if there is no row, or a batch does not divide over the processes.
+    """
+    share = accelerator.num_processes
+    order = order or partial(_shuffled, len(rows))
+    length = len(_drawn(order, budget, 0)) if len(rows) else 0
+    size = min(budget.batch_size, length)
+    if not length:
+        raise BadInput("there is no row to train on.")
+    if size % share:
+        raise BadInput(f"a batch of {size} (of {length} training rows) does not divide over {share} processes.")
+    total = length // size * budget.epochs if budget.steps is None else budget.steps
+    return _Course(rows, make, budget, order, length, size, length // size, total, accelerator.process_index, share)
+
+
+def _shuffled(rows: int, epoch: int, random: torch.Generator) -> Tensor:
+    return torch.randperm(rows, generator=random)
+
+
+def _drawn(order: Order, budget: Budget, epoch: int) -> Tensor:
+    """The rows of an epoch; the seed alone decides."""
+    return order(epoch, torch.Generator().manual_seed(budget.seed * 1_000_003 + epoch))
+
+
+def _epoch(engine: Engine, course: _Course, run: RunState, span: range) -> Iterator[Batch]:
+    """The batches of one epoch, from where the run stands to before the end of the span; then a line in the log."""
+    budget, total, share = course.budget, course.total, course.share
+    epoch, first = divmod(run.number, course.per_epoch)
+    last = min(course.per_epoch, span.stop - run.number + first)
+    epochs = -(-total // course.per_epoch)
+    batches = course.batches(epoch, first, last)
+    if engine.accelerator.is_main_process:
+        batches = track(batches, f"epoch {epoch + 1}/{epochs}", total=course.per_epoch, done=first)
+    seed = seeding(engine.device)
+    engine.loss.zero_()
+    for x, y, rows in batches:
+        number = run.number
+        whole = (number - span.start + 1) % budget.accumulate == 0
+        engine.set_rate(budget.learning_rate * (1 + cos(pi * number / total)) / 2)
+        # dropout depends on seed, number and process alone, so that a resumed run repeats it
+        seed((budget.seed * 1_000_003 + number) * share + course.rank)
+        with nullcontext() if whole else engine.accelerator.no_sync(engine.net):
+            here = placed(x, engine.device), y.to(engine.device)
+            yield Batch(engine.net, *here, rows, number, total, whole, engine)
+        run.advance(whole)
+    mean = float(engine.loss) / (last - first)
+    if not isfinite(mean):
+        raise BadInput(
+            f"the loss is no longer finite in epoch {epoch + 1}; the learning rate {budget.learning_rate:g} is "
+            "probably too large for this network."
+        )
+    done = run.number == span.stop or (run.number - span.start) % budget.accumulate == 0
+    run.log({"epoch": epoch + 1, "loss": mean, "step": run.number}, whole=done)
+
+
+def _about(budget: Budget, rows: Split, span: range, total: int) -> dict[str, Any]:
+    """What decides a run: its state is resumed only by the same."""
+    about = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
+    about["rows"] = len(rows)
+    return about if span == range(total) else about | {"span": [span.start, span.stop]}

@@ -1,0 +1,117 @@
+"""A run that was stopped goes on where it was, and ends as if it had not been."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from reclaim.core.errors import BadInput
+from reclaim.core.files import read_json, write_json
+from reclaim.training.budget import Budget
+from reclaim.training.fit import classification, fit, steps
+from reclaim.training.resume import resuming
+from tests import toys
+
+DATA = toys.data()
+BUDGET = Budget(epochs=4, learning_rate=0.05, batch_size=16, optimizer="adamw")
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(budget: Budget, batches: int) -> int:
+    """Train, but be stopped before the step of the last of so many batches; says how many there were."""
+    seen = 0
+    for batch in steps(toys.classifier(), DATA, budget):
+        seen += 1
+        batch.backward(classification(batch))
+        if seen == batches:
+            raise Killed
+        batch.step()
+    return seen
+
+
+@pytest.mark.parametrize("stop", [3, 7, 10, 27])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, stop: int) -> None:
+    whole = fit(toys.classifier(), DATA, BUDGET).weights
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, stop)
+    again = toys.classifier()
+    with resuming(tmp_path, every=0.0):
+        numbers = []
+        for batch in steps(again, DATA, BUDGET):
+            numbers.append(batch.number)
+            batch.backward(classification(batch))
+            batch.step()
+    assert toys.same(again.weights, whole)
+    assert numbers == list(range(stop - 1, 28))
+    with resuming(tmp_path):
+        assert toys.same(fit(toys.classifier(), DATA, BUDGET).weights, whole)
+    lines = [json.loads(line) for line in (tmp_path / "fit-1" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("stop", range(6, 18))
+def test_no_gradient_is_lost_where_batches_are_added_up(tmp_path: Path, stop: int) -> None:
+    """7 batches an epoch, 3 added up: epochs end between two steps."""
+    budget = replace(BUDGET, accumulate=3)
+    whole = fit(toys.classifier(), DATA, budget).weights
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(budget, stop)
+    with resuming(tmp_path):
+        assert toys.same(fit(toys.classifier(), DATA, budget).weights, whole)
+    lines = [json.loads(line) for line in (tmp_path / "fit-1" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_what_else_changes_is_resumed_with_the_run(tmp_path: Path) -> None:
+    def averaged(stop: int | None = None) -> dict[str, torch.Tensor]:
+        """A running average of the weights, which the next batch's loss needs."""
+        model, mean = toys.classifier(), toys.classifier().module.requires_grad_(False)
+        for batch in steps(model, DATA, BUDGET, state=[mean]):
+            if batch.number == stop:
+                raise Killed
+            pull = sum((p - q).square().sum() for p, q in zip(model.module.parameters(), mean.parameters(), strict=True))
+            batch.backward(classification(batch) + 0.1 * pull)
+            batch.step()
+            for q, p in zip(mean.parameters(), model.module.parameters(), strict=True):
+                q.lerp_(p.detach(), 0.3)
+        return mean.state_dict() | {f"tuned.{name}": tensor for name, tensor in model.weights.items()}
+
+    whole = averaged()
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        averaged(stop=11)
+    with resuming(tmp_path):
+        assert toys.same(averaged(), whole)
+
+
+def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    with resuming(tmp_path):
+        fit(toys.classifier(), DATA, BUDGET)
+    with pytest.raises(BadInput, match=r"another run \(learning_rate was 0.05, is 0.1\)"), resuming(tmp_path):
+        fit(toys.classifier(), DATA, replace(BUDGET, learning_rate=0.1))
+    with pytest.raises(BadInput, match=r"another run \(absent_rows was keep, is train\)"), resuming(tmp_path):
+        fit(toys.classifier(), DATA, replace(BUDGET, absent_rows="train"))
+    with pytest.raises(BadInput, match=r"another run \(span was None, is \[0, 5\]\)"), resuming(tmp_path):
+        list(steps(toys.classifier(), DATA, BUDGET, span=range(5)))
+
+
+def test_a_state_from_before_a_field_of_the_budget_was_there_is_resumed(tmp_path: Path) -> None:
+    with resuming(tmp_path):
+        whole = fit(toys.classifier(), DATA, BUDGET).weights
+    path = next((tmp_path / "fit-1").glob("step-*")) / "run.json"
+    record = read_json(path)
+    write_json(path, record | {"run": {k: v for k, v in record["run"].items() if k not in ("steps", "absent_rows")}})
+    with resuming(tmp_path):
+        assert toys.same(fit(toys.classifier(), DATA, BUDGET).weights, whole)
+
+
+def test_two_fits_of_one_recipe_keep_their_states_apart(tmp_path: Path) -> None:
+    with resuming(tmp_path):
+        fit(toys.classifier(), DATA, BUDGET)
+        fit(toys.classifier(), DATA, replace(BUDGET, epochs=1))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fit-1", "fit-2"]
+    assert len((tmp_path / "fit-1" / "log.jsonl").read_text().splitlines()) == 4
