@@ -55,6 +55,7 @@ from reclaim.snapshots.snapshot import seen_mask as seen_mask
 from reclaim.snapshots.writing import save_snapshot as save_snapshot
 from reclaim.training.budget import Budget as Budget
 from reclaim.training.fit import fit as fit
+from reclaim.training.fit import steps as steps
 from reclaim.training.recipes.fine_tune import fine_tune as fine_tune
 from reclaim.training.recipes.frozen_backbone import frozen_backbone as frozen_backbone
 from reclaim.training.recipes.frozen_head import frozen_head as frozen_head

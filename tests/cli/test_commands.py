@@ -1,6 +1,7 @@
 """The commands, end to end on a small pair of models."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from safetensors.torch import load_file
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import load_calibrator
 from reclaim.core.registry import names
+from reclaim.models.directory import load_model
 from reclaim.models.networks import digits_cnn
 from reclaim.report.evaluate import evaluate
 from reclaim.snapshots.reading import load_snapshot
+from reclaim.training.budget import Budget
+from reclaim.training.resume import RunState
 from tests.cli.workshop import CLASSES, FACTORY, SEEN, snapshot_npz
 
 
@@ -131,24 +135,32 @@ def test_tune_writes_a_model_directory_that_other_commands_take(shop: Path, recl
     assert {name for name, seen in zip(rows.classes, rows.seen.tolist(), strict=True) if seen} == set(SEEN)
 
 
-def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, reclaim, monkeypatch) -> None:
-    import reclaim.training.resume as loop
+def test_every_field_of_the_budget_is_a_flag_of_tune_and_in_its_record(shop: Path, reclaim) -> None:
+    done = reclaim("tune", "fine-tune", "--model", "before", "--data", "target", "--out", "tuned", "--steps", 3,
+                   "--batch-size", 16, "--absent-rows", "train", "--learning-rate", 0.02)  # fmt: skip
+    assert done.code == 0, done.err
+    budget = Budget(steps=3, batch_size=16, absent_rows="train", learning_rate=0.02)
+    assert json.loads(Path("tuned/run.json").read_text())["budget"] == asdict(budget)
+    moved = load_model("tuned").last_layer.weight != load_model("before").last_layer.weight
+    assert bool(moved.any(dim=1).all())
 
+
+def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, reclaim, monkeypatch) -> None:
     common = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs", 3, "--batch-size", 16)
     assert reclaim(*common, "--out", "whole").code == 0
-    log = loop.RunState.log
+    log = RunState.log
 
-    def kill(self, line) -> None:
-        log(self, line)
+    def kill(self, line, *, whole: bool) -> None:
+        log(self, line, whole=whole)
         if line["epoch"] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.RunState, "log", kill)
+    monkeypatch.setattr(RunState, "log", kill)
     assert reclaim(*common, "--out", "again").code == 130
     assert Path("again.partial").is_dir() and not Path("again").exists()
     other = reclaim("tune", "frozen-head", "--model", "before", "--data", "target", "--out", "again")
     assert other.code == 2 and "recipe was 'fine-tune', is 'frozen-head'" in other.err
-    monkeypatch.setattr(loop.RunState, "log", log)
+    monkeypatch.setattr(RunState, "log", log)
     assert reclaim(*common, "--out", "again").code == 0
     assert Path("again/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 

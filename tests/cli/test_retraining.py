@@ -47,6 +47,15 @@ def test_it_repeats_the_recipe_with_its_numbers_and_budget(tuned: str, reclaim) 
     assert not done.err
 
 
+def test_a_record_from_before_the_budget_had_all_its_fields_is_repeated(tuned: str, reclaim) -> None:
+    path = Path(tuned) / "run.json"
+    record = json.loads(path.read_text())
+    old = {key: value for key, value in record["budget"].items() if key not in ("steps", "absent_rows")}
+    path.write_text(json.dumps(record | {"budget": old}))
+    done = reclaim(*REPAIR, "--after", tuned, "--runs", 1)
+    assert done.code == 0 and done.json["offset"] == by_hand(runs=1).offset
+
+
 def test_its_numbers_are_flags(tuned: str, reclaim) -> None:
     flags = ("--runs", 1, "--shares", 0.4, 0.8, "--criterion", "harmonic", "--aggregate", "median", "--cheap")
     done = reclaim(*REPAIR, "--after", f"plain/{FACTORY}@{tuned}", *flags)

@@ -74,7 +74,9 @@ def test_what_else_changes_is_resumed_with_the_run(tmp_path: Path) -> None:
         for batch in steps(model, DATA, BUDGET, state=[mean]):
             if batch.number == stop:
                 raise Killed
-            pull = sum((p - q).square().sum() for p, q in zip(model.module.parameters(), mean.parameters(), strict=True))
+            pull = sum(
+                (p - q).square().sum() for p, q in zip(model.module.parameters(), mean.parameters(), strict=True)
+            )
             batch.backward(classification(batch) + 0.1 * pull)
             batch.step()
             for q, p in zip(mean.parameters(), model.module.parameters(), strict=True):

@@ -42,14 +42,15 @@ def tune(
         skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists, and start anew.
     """
-    from accelerate import PartialState
     from rich.console import Console
 
     from reclaim.core.files import check_free, put_in_place, write_json
     from reclaim.models.directory import save_model
     from reclaim.models.head import settled
+    from reclaim.training.processes import processes
     from reclaim.training.resume import resuming
 
+    several = processes(budget.device)
     check_free(out, force=force)
     partial = out.with_name(f"{out.name}.partial")
     start = open_model(model, inputs)
@@ -57,10 +58,12 @@ def tune(
     if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
         rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
     start = settled(start, rows)
-    _claim(partial, {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}, force)
+    with several.main_process_first():
+        claim = {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}
+        _claim(partial, claim, force=force and several.is_main_process)
     with resuming(partial / "state"):
         tuned = find("recipes", name)(start, rows, budget, **numbers)
-    if not PartialState().is_main_process:
+    if not several.is_main_process:
         return
     tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
     save_model(partial, tuned)
@@ -71,7 +74,7 @@ def tune(
     output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
 
 
-def _claim(partial: Path, what: dict[str, Any], force: bool) -> None:
+def _claim(partial: Path, what: dict[str, Any], *, force: bool) -> None:
     """Make the folder of an unfinished run ours, or say that it is another's."""
     from reclaim.core.files import read_json, write_json
 

@@ -21,7 +21,8 @@ def fine_tune(
         mode: "eval" keeps batch norm's running statistics and switches dropout off while training.
 
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024 (its baseline).
-    Differs: the head's rows of absent classes keep their pretrained weights, where the paper's code trains them too;
-        one learning rate for all layers, where it takes a tenth for the backbone.
+    Differs: the head's rows of absent classes keep their pretrained weights, where the paper's code trains them too
+        (`absent_rows="train"` of the budget); one learning rate for all layers, where it takes a tenth for the
+        backbone.
     """
     return fit(model.copy(), data, budget, mode=mode)
