@@ -67,7 +67,7 @@ class Answers:
             z = self.weights[ALPHAS.index(alpha)].float()
         else:
             z = self.parts[kind][PARTS.index(alpha)].float()
-        return Snapshot(z, self.labels, self.seen, finite=True)
+        return Snapshot(z, self.labels, self.seen, checked=z)
 
     def rows(self, which: Tensor) -> Answers:
         """Some rows only."""

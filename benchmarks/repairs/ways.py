@@ -13,7 +13,7 @@ from benchmarks.repairs.cases import AFTER, KINDS, Answers, Case, Mixture, Recor
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
-from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.protocol import Calibrator, Fitted
 from reclaim.core.registry import find
 from reclaim.repairs.choices import Choices
 from reclaim.repairs.plan import plan
@@ -89,7 +89,7 @@ def then(way: Way, calibrator: str) -> Way:
     def both(case: Case) -> Choice:
         mixture, offset = way(case)  # type: ignore[misc]
         if isinstance(offset, float):
-            offset = LogitOffset(offset, tuple(case.seen.tolist()))
+            offset = LogitOffset(offset, Fitted(tuple(case.seen.tolist())))
         rows = case.held[mixture].through(offset)
         return mixture, Chain((offset, find("calibrators", calibrator).fit(rows.logits, rows.labels, rows.seen)))
 

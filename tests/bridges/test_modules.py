@@ -17,6 +17,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.calibrators.matrix import Matrix
 from reclaim.calibration.calibrators.order_preserving import OrderPreserving
 from reclaim.calibration.calibrators.temperature import Temperature
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from tests import toys
 
@@ -24,11 +25,12 @@ SEEN = tuple(toys.SEEN.tolist())
 
 
 def dirichlet(classes: tuple[str, ...] = ()) -> Dirichlet:
-    return Dirichlet(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), (0.1, 0.2, 0.3), 0.5, SEEN, classes)
+    weights = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
+    return Dirichlet(weights, (0.1, 0.2, 0.3), 0.5, Fitted(SEEN, classes))
 
 
 def test_an_affine_one_is_its_map_as_buffers_that_move_and_are_saved() -> None:
-    matrix = Matrix(torch.arange(9.0).view(3, 3), (1.0, 2.0, 3.0), (0.5, -1.0), SEEN)
+    matrix = Matrix(torch.arange(9.0).view(3, 3), (1.0, 2.0, 3.0), (0.5, -1.0), Fitted(SEEN))
     module, z = as_module(matrix), torch.randn(7, 5)
     assert torch.equal(module(z), matrix(z))
     assert {name: tuple(part.shape) for name, part in module.state_dict().items()} == {"scale": (5, 5), "shift": (5,)}
@@ -36,7 +38,7 @@ def test_an_affine_one_is_its_map_as_buffers_that_move_and_are_saved() -> None:
 
 
 def test_an_affine_one_finds_its_classes_among_those_of_a_model() -> None:
-    offset = LogitOffset(2.0, SEEN, toys.CLASSES)
+    offset = LogitOffset(2.0, Fitted(SEEN, toys.CLASSES))
     order = ("yak", "elk", "dog", "cat", "bee", "ant")
     assert as_module(offset, order)(torch.zeros(1, 6)).tolist() == [[2, 2, 0, 0, 2, 0]]
 
@@ -49,7 +51,7 @@ def test_any_other_one_wants_the_same_classes_in_the_same_order() -> None:
 
 
 def test_a_chain_is_its_steps_in_order() -> None:
-    chain = Chain((dirichlet(), Constrained(2.0, 1.0, 1.0, SEEN), Chain((Temperature(3.0, SEEN),))))
+    chain = Chain((dirichlet(), Constrained(2.0, 1.0, 1.0, Fitted(SEEN)), Chain((Temperature(3.0, Fitted(SEEN)),))))
     z = torch.randn(7, 5)
     torch.testing.assert_close(as_module(chain)(z), chain(z))
     assert [type(step).__name__ for step in as_module(chain)] == ["_Called", "_Affine", "Sequential"]

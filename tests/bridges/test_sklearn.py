@@ -159,14 +159,14 @@ def test_with_absent_classes_the_seen_ones_become_honest() -> None:
 def test_the_methods_numbers_reach_it() -> None:
     x, y = rows()
     made = CalibratedClassifier(method="vector", cv=3, numbers={"ridge": 0.0}).fit(x, y)
-    assert made.calibrator_.details["ridge"] == 0.0
+    assert made.calibrator_.fitted.details["ridge"] == 0.0
 
 
 def test_the_calibrator_can_be_saved_with_the_names_of_its_classes(tmp_path: Any) -> None:
     x, y = rows()
     made = CalibratedClassifier(cv=3).fit(x, np.array(["cat", "dog", "eel"])[y])
     save_calibrator(tmp_path / "temperature.json", made.calibrator_)
-    assert load_calibrator(tmp_path / "temperature.json").classes == ("cat", "dog", "eel")
+    assert load_calibrator(tmp_path / "temperature.json").fitted.classes == ("cat", "dog", "eel")
 
 
 def test_what_the_classifier_takes_it_takes() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import calibrator_record, load_calibrator, save_calibrator
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from reclaim.repairs.files import load_mixture, save_mixture
 from reclaim.repairs.mixtures import OutputMixture
@@ -26,7 +27,7 @@ def test_a_file_that_holds_no_calibrator_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_calibrator_file_is_the_record_that_commands_print(tmp_path: Path) -> None:
-    made = LogitOffset(1.5, (True, False), ("a", "b"), "auto", "because", {"seen": 4}, None)
+    made = LogitOffset(1.5, Fitted((True, False), ("a", "b")), (), "auto", "because", {"seen": 4}, None)
     save_calibrator(tmp_path / "c.json", made)
     record = json.loads((tmp_path / "c.json").read_text())
     assert record == json.loads(json.dumps(calibrator_record(made)))
@@ -34,8 +35,15 @@ def test_a_calibrator_file_is_the_record_that_commands_print(tmp_path: Path) -> 
 
 
 def test_a_mixture_comes_back_as_it_was(tmp_path: Path) -> None:
-    offset = LogitOffset(1.5, (True, False), ("a", "β"), (0.25, -0.25), "auto", "because", {"seen": 4}, "certain",
-                         {"budget": 0.05}, "d:val")  # fmt: skip
+    offset = LogitOffset(
+        offset=1.5,
+        fitted=Fitted((True, False), ("a", "β"), "d:val", {"budget": 0.05}),
+        shifts=(0.25, -0.25),
+        selector="auto",
+        reason="because",
+        evidence={"seen": 4},
+        guarantee="certain",
+    )
     made = OutputMixture(0.4, offset)
     save_mixture(tmp_path / "mixture.json", made)
     assert load_mixture(tmp_path / "mixture.json") == made
@@ -51,7 +59,7 @@ def test_a_mixture_of_an_older_version_called_alpha_its_weight(tmp_path: Path) -
 
 
 def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(tmp_path: Path) -> None:
-    path, offset = tmp_path / "one.json", LogitOffset(1.5, (True, False))
+    path, offset = tmp_path / "one.json", LogitOffset(1.5, Fitted((True, False)))
     save_mixture(path, OutputMixture(0.4, offset))
     with pytest.raises(BadInput, match=r"needs both\.\n  Give `reclaim apply` the fine-tuned .*: before=\."):
         load_calibrator(path)

@@ -36,7 +36,7 @@ def test_every_method_is_fitted_written_applied_and_judged(method: str, rows: Sn
     assert done.code == 0, done.err
     assert done.json["method"] == method and json.loads(Path("made.json").read_text()) == done.json
     fitted = load_calibrator(Path("made.json"))
-    assert fitted.fitted_on == rows.origin and fitted.classes == rows.classes
+    assert fitted.fitted.origin == rows.origin and fitted.fitted.classes == rows.classes
     assert reclaim("apply", "made.json", "val.safetensors", "--out", "out.safetensors").code == 0
     torch.testing.assert_close(load_snapshot(Path("out.safetensors")).logits, fitted(rows.logits))
     judged = reclaim("evaluate", "val.safetensors", "--calibrator", "made.json")

@@ -6,6 +6,9 @@ from torch import nn
 
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.calibrators.spline import Spline
+from reclaim.calibration.folding import affine_to_fold
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, find_head, fold
@@ -13,13 +16,13 @@ from reclaim.models.samples import first_channels
 from tests import toys
 from tests.toys import copied
 
-OFFSET = LogitOffset(2.5, tuple(toys.SEEN.tolist()), toys.CLASSES)
+OFFSET = LogitOffset(2.5, Fitted(tuple(toys.SEEN.tolist()), toys.CLASSES))
 
 
 def test_folding_an_offset_adds_it_to_the_logits_of_absent_classes() -> None:
     model, x = toys.classifier(), torch.randn(9, 3)
     kept = copied(model.weights)
-    folded = fold(model, OFFSET)
+    folded = fold(model, OFFSET.affine(model.classes))
     torch.testing.assert_close(folded.module(x), OFFSET(model.module(x)))
     assert toys.same(model.weights, kept)
     assert folded.weights.keys() == kept.keys()
@@ -28,13 +31,13 @@ def test_folding_an_offset_adds_it_to_the_logits_of_absent_classes() -> None:
 def test_folding_goes_by_the_names_of_the_classes() -> None:
     model = toys.classifier().reordered(("elk", "cat", "bee", "ant", "dog"))
     x = torch.randn(4, 3)
-    lifted = fold(model, OFFSET).module(x) - model.module(x)
+    lifted = fold(model, OFFSET.affine(model.classes)).module(x) - model.module(x)
     torch.testing.assert_close(lifted, torch.tensor([2.5, 0.0, 2.5, 0.0, 0.0]).expand(4, 5))
 
 
 def test_a_head_without_a_bias_gets_one() -> None:
     model, x = toys.classifier(module=toys.biasless()), torch.randn(4, 3)
-    folded = fold(model, OFFSET)
+    folded = fold(model, OFFSET.affine(model.classes))
     torch.testing.assert_close(folded.module(x), OFFSET(model.module(x)))
     again = model.with_weights(folded.weights)
     assert torch.equal(again.module(x), folded.module(x))
@@ -43,12 +46,16 @@ def test_a_head_without_a_bias_gets_one() -> None:
 def test_folding_a_chain_folds_its_composition() -> None:
     model, x = toys.classifier(), torch.randn(9, 3)
     chain = Chain((OFFSET, OFFSET))
-    torch.testing.assert_close(fold(model, chain).module(x), chain(model.module(x)))
+    torch.testing.assert_close(fold(model, affine_to_fold(chain, model.classes)).module(x), chain(model.module(x)))
 
 
 def test_what_is_not_affine_cannot_be_folded() -> None:
-    with pytest.raises(BadInput, match="not affine"):
-        fold(toys.classifier(), torch.relu)  # type: ignore[arg-type]
+    z, y, _ = toys.logits(sunk=0.0)
+    bent = Spline.fit(z, y)
+    with pytest.raises(BadInput, match="Spline is not affine, so it cannot be folded into a layer"):
+        affine_to_fold(bent)
+    with pytest.raises(BadInput, match="Spline is not affine, so this chain cannot be folded into a layer"):
+        affine_to_fold(Chain((OFFSET, bent)))
 
 
 def test_a_network_that_goes_on_after_its_head_is_told_apart() -> None:

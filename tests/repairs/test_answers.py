@@ -135,7 +135,7 @@ def test_classes_of_either_model_may_be_in_another_order() -> None:
     again = repair_answers(turned, AFTER, evidence=MoreEvidence(unlabelled=reordered), report=reordered)
     assert chosen(again) == chosen(done) and torch.equal(again.repaired.logits, done.repaired.logits)
     other = repair_answers(BEFORE, AFTER.reordered(order))
-    assert other.offset.classes == order and other.alpha == DONE.alpha
+    assert other.offset.fitted.classes == order and other.alpha == DONE.alpha
     torch.testing.assert_close(other.repaired.reordered(AFTER.classes).logits, DONE.repaired.logits)
 
 
@@ -264,7 +264,7 @@ def test_it_tells_what_it_did() -> None:
     share = f"{1 - DONE.alpha:.0%} of the logarithmic probabilities are the pretrained model's: "
     assert told["Mixing"] == f"{share}{DONE.mix.reason}."
     assert told["Offset"].startswith(f"{DONE.offset.offset:.2f} added to the logits of absent classes, by auto: ")
-    shifts = dict(zip(DONE.offset.shifts, DONE.offset.classes, strict=True))
+    shifts = dict(zip(DONE.offset.shifts, DONE.offset.fitted.classes, strict=True))
     for shift in (min(shifts), max(shifts)):
         assert f"{shift:+.2f} ({shifts[shift]})" in told["Classes"]
     assert told["Guarantee"] == f"{DONE.offset.guarantee}."

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from reclaim.repairs.mixtures import OutputMixture, aligned, mixed
 from reclaim.snapshots.snapshot import Snapshot
@@ -16,14 +17,16 @@ from tests import toys
 BEFORE, AFTER = (toys.logits(n=9, c=5, seed=seed)[0] for seed in (0, 1))
 NAMES = tuple("abcde")
 OTHER_ORDER = [3, 0, 4, 1, 2]
-LIFT = LogitOffset(1.5, (True, False, True, True, False), NAMES, (0.25, -0.5, -0.25, 0.0, 0.5))
+LIFT = LogitOffset(1.5, Fitted((True, False, True, True, False), NAMES), (0.25, -0.5, -0.25, 0.0, 0.5))
 ADDED = torch.tensor([0.25, 1.0, -0.25, 0.0, 2.0])  # by hand: the shifts, and 1.5 for the second and the last class
 
 
 def snapshots(n: int = 9) -> tuple[Snapshot, Snapshot]:
     """The answers of two models on the same labelled rows."""
     y = torch.arange(n) % 5
-    pair = (Snapshot(z[:n], y, torch.tensor(LIFT.seen), torch.ones(n, 3), classes=NAMES) for z in (BEFORE, AFTER))
+    pair = (
+        Snapshot(z[:n], y, torch.tensor(LIFT.fitted.seen), torch.ones(n, 3), classes=NAMES) for z in (BEFORE, AFTER)
+    )
     return next(pair), next(pair)
 
 
@@ -156,4 +159,4 @@ def test_of_snapshots_it_makes_what_it_makes_of_their_logits_in_any_order_of_cla
         made = mixture.of(*pair)
         torch.testing.assert_close(made.logits, expected)
         assert made.classes == NAMES and torch.equal(made.labels, after.labels)
-        assert made.seen.tolist() == list(LIFT.seen) and made.features is None
+        assert made.seen.tolist() == list(LIFT.fitted.seen) and made.features is None

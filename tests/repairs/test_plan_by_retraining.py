@@ -32,7 +32,7 @@ def test_by_retraining_it_is_the_fine_tuned_model_with_the_offset_of_pseudo_cros
     before, after = pair
     done = repeated(pair, seed=5, numbers={"runs": 2, "criterion": "balanced"})
     chosen = pseudo_cross_validation(before, TARGET, recipe, runs=2, criterion="balanced", seed=5)
-    assert done.offset.offset == chosen.offset == done.bias and done.offset.details == chosen.details
+    assert done.offset.offset == chosen.offset == done.bias and done.offset.fitted.details == chosen.details
     bias = after.weights["head.bias"] + chosen.offset * ~toys.SEEN
     assert toys.same(done.model.weights, after.weights | {"head.bias": bias})
     assert done.mix.alpha == 1 and "for the fine-tuned model" in done.mix.reason
@@ -44,7 +44,7 @@ def test_it_takes_a_mix_of_one_and_the_cheap_form(pair) -> None:
     done = repeated(pair, mix=1.0, numbers={"runs": 1, "cheap": True})
     cheap = pseudo_cross_validation(before, TARGET, recipe, after, runs=1, cheap=True)
     assert done.mix.alpha == 1 and done.offset.offset == cheap.offset
-    assert repeated(pair, numbers={"runs": 1, "cheap": False}).offset.details["ratio"] == 1 != cheap.details["ratio"]
+    assert repeated(pair, numbers={"runs": 1, "cheap": False}).offset.fitted.details["ratio"] == 1 != cheap.details["ratio"]
 
 
 def test_it_matches_classes_by_name_when_it_retrains(pair) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.errors import BadInput
 from reclaim.data.records import Data, Split
@@ -221,7 +222,7 @@ def test_as_a_calibrator_it_brings_absent_classes_back() -> None:
     before, data = fine_tune(toys.classifier(), everything, replace(BUDGET, epochs=15)), toys.data(n=300, move=0.5)
     again = lambda model, data: fine_tune(model, data, replace(BUDGET, epochs=15))  # noqa: E731
     chosen = pseudo_cross_validation(before, data, again)
-    calibrate = LogitOffset(chosen.offset, tuple(data.seen.tolist()), data.classes)
+    calibrate = LogitOffset(chosen.offset, Fitted(tuple(data.seen.tolist()), data.classes))
     test = predict(again(before, data), data, "test")
     right = lambda z: float((z.argmax(dim=1) == test.labels).float().mean())  # noqa: E731
     assert right(calibrate(test.logits)) > right(test.logits) + 0.05

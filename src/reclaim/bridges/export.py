@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import reclaim
 from reclaim.bridges.modules import Served, as_module
 from reclaim.bridges.onnx import save_onnx
-from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.files import calibrator_record
-from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.protocol import Calibrator, as_affine
 from reclaim.core.errors import Argument, BadInput
 from reclaim.models.classifier import Classifier
 
@@ -35,8 +33,7 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
         two do not fit, or the file answers otherwise than torch.
     """
     random = torch.Generator().manual_seed(0)
-    first = _first(calibrator)
-    classes = getattr(first, "classes", ())
+    classes = () if calibrator is None else calibrator.fitted.classes
     about = {} if calibrator is None else {"calibrator": calibrator_record(calibrator)}
     if model is not None:
         if classes and not model.classes:
@@ -47,7 +44,7 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
         given, rows = "images", torch.randn(16, *_size(model), generator=random)
     elif calibrator is not None:
         module = Served(as_module(calibrator))
-        given, rows = "uncalibrated", 5 * torch.randn(64, len(first.seen), generator=random)
+        given, rows = "uncalibrated", 5 * torch.randn(64, len(calibrator.fitted.seen), generator=random)
     else:
         raise BadInput(
             "say what to export: a model, a calibrator, or both.",
@@ -61,19 +58,8 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
         rows,
         (given, "logits", "probabilities"),
         {"reclaim": reclaim.__version__, **metadata},
-        agreeing=1.0 if model is None or calibrator is None or _is_affine(calibrator) else 0.75,
+        agreeing=1.0 if model is None or calibrator is None or as_affine(calibrator, classes) is not None else 0.75,
     )
-
-
-def _first(calibrator: Calibrator | None) -> Any:
-    """The calibrator that gets the logits, which of a chain is its first."""
-    return _first(calibrator.steps[0]) if isinstance(calibrator, Chain) else calibrator
-
-
-def _is_affine(calibrator: Calibrator) -> bool:
-    if isinstance(calibrator, Chain):
-        return all(map(_is_affine, calibrator.steps))
-    return hasattr(calibrator, "affine")
 
 
 def _size(model: Classifier) -> tuple[int, int, int]:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from reclaim.calibration.calibrators.chain import Chain
-from reclaim.calibration.protocol import Calibrator
-from reclaim.calibration.rows import mapped
+from reclaim.calibration.protocol import Calibrator, as_affine
 from reclaim.core.affine import Affine
 from reclaim.core.compat import is_traced, leaves, outside_tracing
 from reclaim.core.errors import BadInput
@@ -31,9 +30,9 @@ def as_module(calibrator: Calibrator, classes: Sequence[str] = ()) -> nn.Module:
     """
     if isinstance(calibrator, Chain):
         return nn.Sequential(*(as_module(step, classes) for step in calibrator.steps))
-    if hasattr(calibrator, "affine"):
-        return _Affine(calibrator.affine(classes))
-    own = getattr(calibrator, "classes", ())
+    if (affine := as_affine(calibrator, classes)) is not None:
+        return _Affine(affine)
+    own = calibrator.fitted.classes
     if classes and own and tuple(own) != tuple(classes):
         raise BadInput(
             f"this calibrator is for {len(own)} classes in their order, and not affine; the model's {len(classes)} "
@@ -66,7 +65,7 @@ class _Affine(nn.Module):
         self.register_buffer("shift", affine.shift)
 
     def forward(self, logits: Tensor) -> Tensor:
-        return mapped(Affine(self.scale, self.shift), logits)
+        return Affine(self.scale, self.shift).of(logits)
 
 
 class _Called(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from reclaim.core.arrays import as_tensor
 from reclaim.core.compat import rows_for
 from reclaim.core.errors import BadInput, few
 from reclaim.core.registry import describe, find, names
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["CalibratedClassifier"]
 
@@ -88,9 +89,9 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             logits = _logits(estimator, X, len(classes))
         else:
             logits, labels = self._held_out(X, y, classes, labels)
-        fitted = method.fit(logits, labels, seen, **numbers)
-        self.classes_, self.estimator_ = classes, estimator
-        self.calibrator_ = replace(fitted, classes=tuple(str(label) for label in classes.tolist()))
+        names = tuple(str(label) for label in classes.tolist())
+        rows = Snapshot(as_tensor(logits), as_tensor(labels), as_tensor(seen), classes=names)
+        self.classes_, self.estimator_, self.calibrator_ = classes, estimator, method.fit(rows, **numbers)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -154,7 +155,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 def _calibrator(name: str, numbers: Mapping[str, Any]) -> Any:
     """The calibrator of this name, if it can be fitted with these keyword arguments."""
     method, own = find("calibrators", name), list(describe("calibrators", name).numbers)
-    if not hasattr(method, "fit"):
+    if "fit" not in vars(method):
         others = [other for other in names("calibrators") if other != name]
         raise BadInput(f"{name!r} joins calibrators and is not fitted itself; those that are: {', '.join(others)}.")
     if foreign := [key for key in numbers if key not in own]:

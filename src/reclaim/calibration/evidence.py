@@ -49,7 +49,7 @@ class Evidence:
     labelled: Snapshot | None = None
 
     def __post_init__(self) -> None:
-        given = {name: snapshot for name in WHAT if (snapshot := getattr(self, name)) is not None}
+        given = self.given()
         if not given:
             raise BadInput(
                 "no evidence was given to choose an offset from; the least is held-out rows of seen classes."
@@ -60,24 +60,28 @@ class Evidence:
             if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
         if self.seen is not None:
-            for name in ("before", "reference"):
-                if (other := getattr(self, name)) is not None:
-                    store(self, **{name: _same_rows(self.seen, other, name).seen_rows()})
+            if self.before is not None:
+                store(self, before=_same_rows(self.seen, self.before, "before").seen_rows())
+            if self.reference is not None:
+                store(self, reference=_same_rows(self.seen, self.reference, "reference").seen_rows())
             store(self, seen=self.seen.seen_rows())
         if self.unlabelled is not None:
             store(self, unlabelled=self.unlabelled.unlabelled())
 
+    def given(self) -> dict[str, Snapshot]:
+        """The evidence that there is, by name."""
+        return {name: rows for name, rows in vars(self).items() if name in WHAT and rows is not None}
+
     def need(self, name: str, by: str) -> Snapshot:
         """The evidence `name`, or the error that says what the selector `by` needs."""
-        snapshot = getattr(self, name)
-        if snapshot is None or not len(snapshot):
-            given = [have for have in WHAT if getattr(self, have) is not None]
+        given = self.given()
+        if name not in given or not len(given[name]):
             raise BadInput(
                 f"the selector {by!r} needs {WHAT[name]}, and none were given.\n"
-                f"  Given: {', '.join(f'{have} ({len(getattr(self, have))} rows)' for have in given)}.",
+                f"  Given: {', '.join(f'{have} ({len(rows)} rows)' for have, rows in given.items())}.",
                 *([] if name == "seen" else [Argument(name, "give them")]),
             )
-        return snapshot
+        return given[name]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reclaim.calibration.calibrators.chain import Chain
-from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.protocol import Calibrator, Fitted
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.files import atomic_file, existing, read_json, write_json
 from reclaim.core.registry import find
@@ -20,6 +19,7 @@ from reclaim.core.registry import find
 __all__ = ["calibrator_of", "calibrator_record", "load_calibrator", "save_calibrator"]
 
 MIXTURE = "output-mixture"  # what a file says that mixes two models' answers, and is no calibrator
+_FILE_NAMES = {"origin": "fitted_on"}  # of fields that are called otherwise in files
 
 
 def calibrator_record(calibrator: Calibrator) -> dict[str, Any]:
@@ -27,19 +27,20 @@ def calibrator_record(calibrator: Calibrator) -> dict[str, Any]:
     return _record(calibrator, {})
 
 
-def _record(calibrator: Calibrator, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
+def _record(record: Any, tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
     """The record; tensors are put into `tensors`, by their names with `prefix`."""
-    if isinstance(calibrator, Chain):
-        steps = [_record(step, tensors, f"{prefix}{index}.") for index, step in enumerate(calibrator.steps)]
-        return {"method": "chain", "steps": steps}
-    record: dict[str, Any] = {"method": type(calibrator).__module__.rpartition(".")[2].replace("_", "-")}
-    for field in fields(calibrator):  # type: ignore[arg-type]
-        value = getattr(calibrator, field.name)
-        if isinstance(value, Tensor):
-            tensors[prefix + field.name] = value.contiguous()
-            value = {"tensor": prefix + field.name, "shape": list(value.shape)}
-        record[field.name] = value
-    return record
+    made: dict[str, Any] = {"method": type(record).__module__.rpartition(".")[2].replace("_", "-")}
+    for name, value in vars(record).items():
+        if isinstance(value, Fitted):
+            made |= {_FILE_NAMES.get(key, key): part for key, part in vars(value).items()}
+        elif isinstance(value, Tensor):
+            tensors[prefix + name] = value.contiguous()
+            made[name] = {"tensor": prefix + name, "shape": list(value.shape)}
+        elif name == "steps":
+            made[name] = [_record(step, tensors, f"{prefix}{index}.") for index, step in enumerate(value)]
+        else:
+            made[name] = value
+    return made
 
 
 def save_calibrator(path: Path, calibrator: Calibrator) -> dict[str, Any]:
@@ -81,16 +82,27 @@ def calibrator_of(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Cal
             f"{path} mixes the answers of two models, and needs both.",
             Argument("before", "give `reclaim apply` the fine-tuned model's, and the pretrained model's"),
         )
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    made = find("calibrators", str(values.pop("method")))
-    if made is Chain:
-        return Chain(tuple(calibrator_of(step, path, tensors) for step in values.get("steps", ())))
-    for key, value in values.items():
-        if isinstance(value, dict) and "tensor" in value:
-            if value["tensor"] not in tensors:
-                raise BadInput(f"{path} has lost its tensor {value['tensor']!r}; fit the calibrator again.")
-            values[key] = tensors[value["tensor"]]
+    made = find("calibrators", str(record["method"]))
+    values = {key: _value(value, path, tensors) for key, value in record.items() if key != "method"}
     try:
-        return made(**values)
+        if any(field.name == "fitted" for field in fields(made)):
+            names = {field.name: _FILE_NAMES.get(field.name, field.name) for field in fields(Fitted)}
+            own = {name: values.pop(key) for name, key in names.items() if key in values}
+            values["fitted"] = Fitted(**own)
+        calibrator: Calibrator = made(**values)
     except TypeError as error:
         raise BadInput(f"{path} is not a complete {record['method']!r} calibrator: {error}.") from error
+    return calibrator
+
+
+def _value(value: Any, path: Path, tensors: Mapping[str, Tensor]) -> Any:
+    """A field's value: lists are tuples, records of calibrators are these, and names of tensors are those."""
+    if isinstance(value, list):
+        return tuple(_value(part, path, tensors) for part in value)
+    if isinstance(value, dict) and "method" in value:
+        return calibrator_of(value, path, tensors)
+    if isinstance(value, dict) and "tensor" in value:
+        if value["tensor"] not in tensors:
+            raise BadInput(f"{path} has lost its tensor {value['tensor']!r}; fit the calibrator again.")
+        return tensors[value["tensor"]]
+    return value

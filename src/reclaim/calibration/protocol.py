@@ -1,20 +1,66 @@
 """Maps from logits to logits. A calibrator is a frozen record that exists only once it is fitted.
 
-The protocol: a dataclass whose fields are plain numbers, strings and tuples; ``__call__(logits [N, C]) -> [N, C]`` that
-keeps shape and kind and treats rows independently; a class method ``fit`` that makes one from data; and, if it is
-affine, ``affine(classes) -> Affine`` so that it can be folded into the last layer of a model with these classes.
+A calibrator is a dataclass whose fields are plain numbers, strings, tuples and tensors, and one `Fitted`. The class
+method ``fit`` makes one, of ``(logits, labels, seen)`` or of a snapshot alone, which has the names of the classes and
+the origin of the rows too. One that is affine has ``affine(classes)`` besides (`as_affine`).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
+from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
 
-__all__ = ["Calibrator"]
+__all__ = ["Calibrator", "Fitted", "as_affine"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What every fit leaves behind.
+
+    Attributes:
+        seen: one bool per class, True where the fine-tuning data had it.
+        classes: one name per class; empty if unknown.
+        origin: data and split of the rows that were fitted to; empty if unknown.
+        details: how the fit went, in the types of JSON.
+    """
+
+    seen: tuple[bool, ...]
+    classes: tuple[str, ...] = ()
+    origin: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 class Calibrator(Protocol):
-    """What every calibrator can do."""
+    """What every calibrator has."""
 
-    def __call__(self, logits: A) -> A: ...
+    @property
+    def fitted(self) -> Fitted:
+        """What the fit left behind."""
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the order of the logits inside each group, seen and absent, is promised to stay."""
+
+    def __call__(self, logits: A) -> A:
+        """[N, C] -> [N, C]: rows independently, in the kind of array and the type that came in."""
+
+
+@runtime_checkable
+class _HasAffine(Protocol):
+    def affine(self, classes: Sequence[str] = ()) -> Affine | None: ...
+
+
+def as_affine(calibrator: Calibrator, classes: Sequence[str] = ()) -> Affine | None:
+    """The calibrator as scale and shift; None if it is not affine.
+
+    Args:
+        classes: of the model whose logits are mapped, in their order; those that the calibrator does not know are
+            absent ones. Empty: the calibrator's own.
+
+    Raises: BadInput if a seen class of the calibrator is not among them.
+    """
+    return calibrator.affine(classes) if isinstance(calibrator, _HasAffine) else None

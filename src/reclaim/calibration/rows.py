@@ -7,18 +7,22 @@ balance between the groups where it was. With every class seen, all of this is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_kind, as_tensor, row_blocks
-from reclaim.core.checks import check_finite, check_labels, check_seen
+from reclaim.core.arrays import Array, as_tensor, row_blocks
 from reclaim.core.errors import Argument, BadInput, few
+from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["Rows", "apply", "calibration_rows", "check_columns", "mapped", "rejoin", "spread"]
+__all__ = ["Given", "Rows", "calibration_rows", "check_columns", "given_snapshot", "rejoin", "spread"]
+
+Given: TypeAlias = Array | Snapshot  # logits [N, C]; or a snapshot, which has labels, seen classes and names besides
 
 _BLOCK = 7 << 18  # bytes: a block and its one buffer stay in the processor's cache
 
@@ -31,11 +35,15 @@ class Rows:
         logits: [N, C].
         labels: [N] int64, the position of each row's class among the seen ones.
         seen: [C] bool.
+        classes: one name per class; empty if unknown.
+        origin: data and split of the rows; empty if unknown.
     """
 
     logits: Tensor
     labels: Tensor
     seen: Tensor
+    classes: tuple[str, ...] = ()
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,11 +83,25 @@ class Rows:
         """[K] rows of each seen class."""
         return torch.bincount(self.labels, minlength=self.num_classes)
 
+    def pick(self, which: Tensor) -> Rows:
+        """Only the rows of the indices `which`, in their order here."""
+        which = which.sort().values
+        return replace(self, logits=self.logits[which], labels=self.labels[which])
+
+    def snapshot(self) -> Snapshot:
+        """The rows as a snapshot, with labels among all classes."""
+        labels = self.seen.nonzero().squeeze(1)[self.labels]
+        return Snapshot(self.logits, labels, self.seen, classes=self.classes, checked=self.logits)
+
+    def fitted(self, details: Mapping[str, Any]) -> Fitted:
+        """What a fit to these rows leaves behind."""
+        return Fitted(tuple(self.seen.tolist()), self.classes, self.origin, dict(details))
+
 
 def calibration_rows(
-    logits: Array,
-    labels: Array,
-    seen: Array | None,
+    given: Given,
+    labels: Array | None = None,
+    seen: Array | None = None,
     *,
     parameters_per_class: int = 0,
     safer: str | Argument = "temperature",
@@ -87,7 +109,7 @@ def calibration_rows(
     """Check what a fit was given.
 
     Args:
-        logits: [N, C].
+        given: [N, C] logits; or a snapshot, alone.
         labels: [N] class indices; every row must belong to a seen class.
         seen: [C] bool; None says that every class was seen, and then every class must have a row.
         parameters_per_class: how many numbers will be fitted for each seen class; there must be as many rows in all.
@@ -95,22 +117,18 @@ def calibration_rows(
 
     Raises: BadInput, BadKind with what is wrong, what was given and what to do.
     """
-    z = as_tensor(logits)
-    check_finite(z)
-    n, c = z.shape
-    y = check_labels(as_tensor(labels), n, c)
+    rows = given_snapshot(given, labels, seen)
+    y, n, c = rows.known_labels, len(rows), len(rows.seen)
     if not n:
         raise BadInput("a calibrator needs labelled rows; none were given.")
-    _check_no_probabilities(z)
-    present = torch.bincount(y, minlength=c) > 0
-    if seen is None and not present.all():
+    _check_no_probabilities(rows.logits)
+    if rows is not given and seen is None and not (present := torch.bincount(y, minlength=c) > 0).all():
         raise BadInput(
             f"the rows miss {int((~present).sum())} of {c} classes: {few((~present).nonzero().squeeze(1).tolist())}.\n"
             "  A calibrator fitted on them would push those classes down.\n"
             "  Say which classes were seen: `seen`, one bool per class."
         )
-    seen = torch.ones(c, dtype=torch.bool) if seen is None else check_seen(as_tensor(seen), c)
-    foreign = (~seen)[y].nonzero().squeeze(1)
+    foreign = (~rows.seen)[y].nonzero().squeeze(1)
     if len(foreign):
         row = int(foreign[0])
         raise BadInput(
@@ -118,7 +136,7 @@ def calibration_rows(
             "a calibrator reads seen classes only.",
             Argument("seen", "leave them out, or mark every class as seen if the rows hold all of them"),
         )
-    k = int(seen.sum())
+    k = int(rows.seen.sum())
     if k < 2:
         raise BadInput(f"only {k} class is seen; there is nothing to calibrate between.")
     if n < parameters_per_class * k:
@@ -126,7 +144,24 @@ def calibration_rows(
         if isinstance(safer, Argument):
             raise BadInput(f"{what} cannot be fitted to {n} rows.", safer)
         raise BadInput(f"{what} cannot be fitted to {n} rows; the safer method here is {safer}.")
-    return Rows(z, (seen.cumsum(0) - 1)[y], seen)
+    classes = rows.classes if rows is given else ()  # arrays have no names
+    return Rows(rows.logits, (rows.seen.cumsum(0) - 1)[y], rows.seen, classes, rows.origin)
+
+
+def given_snapshot(given: Given, labels: Array | None = None, seen: Array | None = None) -> Snapshot:
+    """The snapshot that a fit was given, or one of the arrays that it was given.
+
+    Raises: BadInput for a snapshot with labels or seen classes beside it, or logits without labels.
+    """
+    if isinstance(given, Snapshot):
+        if labels is not None or seen is not None:
+            raise BadInput("a snapshot has labels and seen classes itself: give it alone.")
+        return given
+    if labels is None:
+        raise BadInput("a calibrator needs labelled rows: give labels [N] with the logits, or a snapshot.")
+    z = as_tensor(given)
+    every = torch.ones(z.shape[1] if z.ndim == 2 else 0, dtype=torch.bool)
+    return Snapshot(z, as_tensor(labels), every if seen is None else as_tensor(seen))
 
 
 def _check_no_probabilities(z: Tensor) -> None:
@@ -168,22 +203,19 @@ def rejoin(z: Tensor, seen: Tensor, inside: Tensor, scale: Tensor | float = 1.0)
     return (z * scale).to(z.dtype).index_copy(1, columns, inside.to(z.dtype))
 
 
-def spread(
-    inner: Affine, seen: Sequence[bool], rest: tuple[float, float], own: Sequence[str], classes: Sequence[str]
-) -> Affine:
+def spread(inner: Affine, rest: tuple[float, float], fitted: Fitted, classes: Sequence[str]) -> Affine:
     """An affine map of the K seen logits as one of all logits of a model.
 
     Args:
         inner: the map of the seen logits.
-        seen: one bool per class of the calibrator.
         rest: scale and shift of every absent logit.
-        own: names of the calibrator's classes.
+        fitted: the calibrator's seen classes and their names.
         classes: the model's; classes the calibrator does not know are absent ones. Empty: the calibrator's own.
 
     Raises: BadInput if the model lacks a seen class.
     """
-    at = torch.tensor(seen, dtype=torch.bool).nonzero().squeeze(1)
-    size = len(seen)
+    own, size = fitted.classes, len(fitted.seen)
+    at = torch.tensor(fitted.seen, dtype=torch.bool).nonzero().squeeze(1)
     if classes and tuple(classes) != tuple(own):
         place = {name: index for index, name in enumerate(classes)}
         names = [own[index] for index in at.tolist()] if own else []
@@ -197,16 +229,3 @@ def spread(
     whole = torch.diag(scale)
     whole[at[:, None], at[None, :]] = inner.scale
     return Affine(whole, shift)
-
-
-def mapped(affine: Affine, z: Tensor) -> Tensor:
-    """[N, C] -> [N, C] in the type of `z`."""
-    scale, shift = affine.scale.to(z), affine.shift.to(z)
-    return torch.addmm(shift, z, scale.T) if scale.ndim == 2 else torch.addcmul(shift, z, scale)
-
-
-def apply(affine: Affine, logits: A) -> A:
-    """[N, C] -> [N, C], in at least single precision inside."""
-    z = as_tensor(logits)
-    made = mapped(affine, z.to(torch.promote_types(z.dtype, torch.float32)))
-    return as_kind(made.to(z.dtype), logits)

@@ -61,7 +61,7 @@ def logit_offset(
 
     def table() -> None:
         console = Console(soft_wrap=True)
-        console.print(f"offset {chosen.offset:.4f} for {len(chosen.seen) - sum(chosen.seen)} absent classes")
+        console.print(f"offset {chosen.offset:.4f} for {chosen.fitted.seen.count(False)} absent classes")
         console.print(f"{chosen.selector}: {chosen.reason}", highlight=False)
         console.print(f"guarantee: {chosen.guarantee or 'none'}", highlight=False)
 

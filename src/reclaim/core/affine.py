@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reclaim.core.arrays import A, as_kind, as_tensor
+
 __all__ = ["Affine"]
 
 
@@ -21,6 +23,16 @@ class Affine:
 
     scale: Tensor
     shift: Tensor
+
+    def __call__(self, logits: A) -> A:
+        """[N, C] -> [N, C] in the kind and type that came in, in at least single precision inside."""
+        z = as_tensor(logits)
+        return as_kind(self.of(z.to(torch.promote_types(z.dtype, torch.float32))).to(z.dtype), logits)
+
+    def of(self, z: Tensor) -> Tensor:
+        """The same for a tensor [N, C], in its own type and with its gradients."""
+        scale, shift = self.scale.to(z), self.shift.to(z)
+        return torch.addmm(shift, z, scale.T) if scale.ndim == 2 else torch.addcmul(shift, z, scale)
 
     def then(self, other: Affine) -> Affine:
         """First this map, then the other."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from reclaim.calibration.protocol import Calibrator
 from reclaim.core.affine import Affine
 from reclaim.core.errors import BadInput, few
 from reclaim.data.inputs.image import Preprocess
@@ -77,17 +76,12 @@ def settled(model: Classifier, data: Data) -> Classifier:
 
 
 @torch.no_grad()
-def fold(model: Classifier, calibrator: Calibrator) -> Classifier:
-    """Fold an affine calibrator into the head; a copy, the given model stays as it is.
+def fold(model: Classifier, affine: Affine) -> Classifier:
+    """Fold an affine map of the logits into the head; a copy, the given model stays as it is.
 
     The logits change by exactly this map if the head's outputs are the logits (`ends_with_head`). Where the network
     goes on after its head (SqueezeNet: a ReLU, then an average), the map acts before that instead.
-
-    Raises: BadInput if the calibrator is not affine.
     """
-    if not hasattr(calibrator, "affine"):
-        raise BadInput(f"{type(calibrator).__name__} is not affine, so it cannot be folded into a layer.")
-    affine: Affine = calibrator.affine(model.classes)
     folded = model.copy()
     layer = folded.last_layer
     scale, shift = affine.scale.to(layer.weight), affine.shift.to(layer.weight)

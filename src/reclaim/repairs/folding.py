@@ -32,11 +32,11 @@ def fold_offset(
         rows: held-out rows of seen classes, those that certify the offset.
     """
     if ends_with_head(model, model.inputs(rows.split.read(0))):
-        return fold(model, offset), offset.offset
+        return fold(model, offset.affine(model.classes)), offset.offset
     least = _right(answered(model, rows, inference).through(offset))
 
     def raised(bias: float) -> Classifier:
-        return fold(model, replace(offset, offset=bias))
+        return fold(model, replace(offset, offset=bias).affine(model.classes))
 
     def keeps(bias: float) -> bool:
         return _right(answered(raised(bias), rows, inference)) >= least

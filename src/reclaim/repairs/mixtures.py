@@ -115,7 +115,7 @@ class OutputMixture:
 
     def of(self, before: Snapshot, after: Snapshot) -> Snapshot:
         """The same for two snapshots of the same rows, whatever the order of their classes."""
-        first, last = aligned(before, after, self.offset.classes)
+        first, last = aligned(before, after, self.offset.fitted.classes)
         return replace(last.with_logits(self(first.logits, last.logits)), features=None)
 
 

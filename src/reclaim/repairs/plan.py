@@ -142,7 +142,7 @@ def offset_at(
 
 def _over_budget(offset: LogitOffset) -> bool:
     """Whether a selector with a budget could not certify that it is kept."""
-    return offset.guarantee is None and "budget" in offset.details
+    return offset.guarantee is None and "budget" in offset.fitted.details
 
 
 def _plus(rows: Snapshot, shifts: Tensor | None) -> Snapshot:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.checks import check_groups
@@ -133,13 +134,10 @@ def plan_by_retraining(
     reason = "as given" if choices.mix == 1 else "pseudo cross-validation chooses an offset for the fine-tuned model"
     offset = LogitOffset(
         offset=chosen.offset,
-        seen=tuple(data.seen.tolist()),
-        classes=data.classes,
+        fitted=Fitted(tuple(data.seen.tolist()), data.classes, data.source and f"{data.source}:train", chosen.details),
         selector=BY_RETRAINING,
         reason=chosen.reason,
         evidence=chosen.evidence,
-        details=chosen.details,
-        fitted_on=f"{data.source}:train" if data.source else "",
     )
     return Plan(ChosenAlpha(1.0, reason), offset)
 

@@ -42,7 +42,7 @@ def _shifts(offset: LogitOffset) -> list[Sentence]:
     """What was done to single classes, if anything."""
     if not any(offset.shifts):
         return []
-    moved = sorted(zip(offset.shifts, offset.classes, strict=True))
+    moved = sorted(zip(offset.shifts, offset.fitted.classes, strict=True))
     (least, low), (most, high) = moved[0], moved[-1]
     towards = "towards being answered as often as they should"
     return [("Classes", f"their logits are shifted too, from {least:+.2f} ({low}) to {most:+.2f} ({high}), {towards}.")]

@@ -37,4 +37,4 @@ def test_the_margin_between_the_groups_is_scaled_and_nothing_else() -> None:
     fitted = Dirichlet.fit(z[rows], y[rows], seen)
     gap = lambda logits: logits[:, seen].amax(1) - logits[:, ~seen].amax(1)  # noqa: E731
     torch.testing.assert_close(gap(fitted(z)), fitted.scale * gap(z), rtol=1e-4, atol=1e-4)
-    assert fitted.scale == pytest.approx(1 / fitted.details["temperature"])
+    assert fitted.scale == pytest.approx(1 / fitted.fitted.details["temperature"])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.selectors.average_logit_gap import average_logit_gap
 from reclaim.calibration.selectors.retention_budget import retention_budget
 from reclaim.core.errors import BadInput
@@ -14,7 +15,7 @@ from tests import toys
 
 
 def make(seen: Tensor) -> LogitOffset:
-    return LogitOffset(2.5, tuple(seen.tolist()), evidence={"seen": 3}, details={"budget": 0.05})
+    return LogitOffset(2.5, Fitted(tuple(seen.tolist()), details={"budget": 0.05}), evidence={"seen": 3})
 
 
 def test_it_adds_the_constant_to_absent_columns_only() -> None:
@@ -34,7 +35,7 @@ def test_a_selection_carries_its_reason_evidence_and_guarantee() -> None:
     chosen = LogitOffset.select(given, "retention-budget", {"budget": 0.1})
     expected = retention_budget(given, budget=0.1)
     assert (chosen.offset, chosen.guarantee, chosen.reason) == (expected.offset, expected.guarantee, expected.reason)
-    assert (chosen.selector, chosen.evidence, chosen.fitted_on) == (
+    assert (chosen.selector, chosen.evidence, chosen.fitted.origin) == (
         "retention-budget",
         expected.evidence,
         "somewhere:val",
@@ -42,7 +43,7 @@ def test_a_selection_carries_its_reason_evidence_and_guarantee() -> None:
 
 
 def test_over_other_classes_it_goes_by_name_and_unknown_ones_are_absent() -> None:
-    offset = LogitOffset(2.0, (True, False, True), classes=("a", "b", "c"))
+    offset = LogitOffset(2.0, Fitted((True, False, True), ("a", "b", "c")))
     assert offset.affine(("c", "x", "b", "a")).shift.tolist() == [0.0, 2.0, 2.0, 0.0]
     with pytest.raises(BadInput, match="not all among the model's: c"):
         offset.affine(("a", "b"))
@@ -50,11 +51,11 @@ def test_over_other_classes_it_goes_by_name_and_unknown_ones_are_absent() -> Non
 
 def test_logits_of_another_width_are_refused() -> None:
     with pytest.raises(BadInput, match="for 3 classes; the logits have 4 columns"):
-        LogitOffset(1.0, (True, False, True))(np.zeros((2, 4)))
+        LogitOffset(1.0, Fitted((True, False, True)))(np.zeros((2, 4)))
 
 
 def test_shifts_of_single_classes_follow_the_names() -> None:
-    made = LogitOffset(2.0, (True, False, True), ("a", "b", "c"), shifts=(0.5, 0.0, -0.5))
+    made = LogitOffset(2.0, Fitted((True, False, True), ("a", "b", "c")), shifts=(0.5, 0.0, -0.5))
     z = torch.zeros(1, 3)
     assert made(z).tolist() == [[0.5, 2.0, -0.5]]
     assert made.affine(("c", "d", "a", "b")).shift.tolist() == [-0.5, 2.0, 0.5, 2.0]

@@ -81,8 +81,9 @@ def test_it_is_never_less_likely_than_the_single_temperature() -> None:
     for size in (3, 20, 200):
         z, y, _ = draw(size, size)
         made = ParametrisedTemperature.fit(z, y, torch.ones(6, dtype=torch.bool))
-        assert made.details["nll"] <= made.details["nll_temperature"] <= made.details["nll_before"] + 1e-12
-        assert made.details["nll"] == pytest.approx(float(cross_entropy(made(z), y)))
+        told = made.fitted.details
+        assert told["nll"] <= told["nll_temperature"] <= told["nll_before"] + 1e-12
+        assert told["nll"] == pytest.approx(float(cross_entropy(made(z), y)))
 
 
 def test_the_seed_alone_decides() -> None:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from reclaim.calibration.calibrators.spline import Spline
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.files import load_calibrator, save_calibrator
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from tests import toys
 
@@ -63,14 +64,18 @@ def test_a_table_of_zeros_is_the_single_temperature() -> None:
 
 
 def test_the_largest_probability_is_shifted_and_the_others_share_the_rest_in_proportion() -> None:
-    made = Spline(torch.tensor([0.2, 1.0]).double(), torch.tensor([-0.05, -0.05]).double(), 1e-3, 1.0, (True,) * 3)
+    made = Spline(
+        torch.tensor([0.2, 1.0]).double(), torch.tensor([-0.05, -0.05]).double(), 1e-3, 1.0, Fitted((True,) * 3)
+    )
     p = torch.tensor([[0.1, 0.7, 0.2], [0.65, 0.3, 0.05]], dtype=torch.float64)
     expected = [[0.1 * 0.35 / 0.3, 0.65, 0.2 * 0.35 / 0.3], [0.6, 0.3 * 0.4 / 0.35, 0.05 * 0.4 / 0.35]]
     torch.testing.assert_close(made(p.log()).softmax(dim=1), torch.tensor(expected, dtype=torch.float64))
 
 
 def test_the_largest_stays_the_largest_however_low_it_should_be() -> None:
-    made = Spline(torch.tensor([0.2, 1.0]).double(), torch.tensor([-0.9, -0.9]).double(), 1e-3, 1.0, (True,) * 6)
+    made = Spline(
+        torch.tensor([0.2, 1.0]).double(), torch.tensor([-0.9, -0.9]).double(), 1e-3, 1.0, Fitted((True,) * 6)
+    )
     z = draw(300, 3)[0]
     assert torch.equal(made(z).argsort(dim=1), z.argsort(dim=1))
     raised = replace(made, shifts=-made.shifts)
@@ -100,8 +105,8 @@ def test_it_is_never_less_likely_than_the_single_temperature() -> None:
     for size in (1, 3, 20, 200):
         z, y = draw(size, size)
         made = Spline.fit(z, y, torch.ones(6, dtype=torch.bool))
-        assert made.details["nll"] <= made.details["nll_temperature"]
-        assert made.details["nll"] == pytest.approx(float(cross_entropy(made(z), y)))
+        assert made.fitted.details["nll"] <= made.fitted.details["nll_temperature"]
+        assert made.fitted.details["nll"] == pytest.approx(float(cross_entropy(made(z), y)))
 
 
 def test_one_knot_is_refused() -> None:

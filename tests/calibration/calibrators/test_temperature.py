@@ -19,7 +19,7 @@ def test_at_the_optimum_the_mean_logit_is_that_of_the_label() -> None:
     p = fitted((3 * z).double()).softmax(dim=1)
     residual = (p * 3 * z).sum(dim=1).mean() - (3 * z).gather(1, y[:, None]).mean()
     assert abs(float(residual)) < 1e-6
-    assert abs(fitted.details["gradient"]) < 1e-6
+    assert abs(fitted.fitted.details["gradient"]) < 1e-6
 
 
 def test_what_is_calibrated_keeps_its_temperature_and_scaled_logits_scale_it() -> None:
@@ -51,20 +51,20 @@ def test_rows_that_are_all_right_give_a_sane_confidence() -> None:
     y = torch.arange(100) % 5
     z = torch.nn.functional.one_hot(y, 5) * 0.3 + 0.01 * torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
     fitted = Temperature.fit(z, y)
-    assert "every row is right" in fitted.details["note"]
+    assert "every row is right" in fitted.fitted.details["note"]
     assert nll(fitted(z), y) == pytest.approx(1 / 101, rel=1e-3)
 
 
 def test_rows_worse_than_chance_become_nearly_uniform() -> None:
     z, y = sampled()
     fitted = Temperature.fit(-z, y)
-    assert "worse than chance" in fitted.details["note"]
+    assert "worse than chance" in fitted.fitted.details["note"]
     torch.testing.assert_close(fitted(-z).softmax(dim=1), torch.full_like(z, 0.2), rtol=0, atol=1e-3)
 
 
 def test_logits_that_are_all_equal_are_left_alone() -> None:
     fitted = Temperature.fit(torch.ones(10, 3), torch.arange(10) % 3)
-    assert fitted.temperature == 1 and "nothing to scale" in fitted.details["note"]
+    assert fitted.temperature == 1 and "nothing to scale" in fitted.fitted.details["note"]
 
 
 def test_absent_columns_are_not_read() -> None:

@@ -28,7 +28,7 @@ def test_at_the_optimum_without_a_ridge_the_gradient_is_zero() -> None:
     miss = fitted((z / FACTORS).double()).softmax(dim=1) - torch.nn.functional.one_hot(y, 5)
     assert float(miss.mean(dim=0).abs().max()) < 1e-5
     assert float((miss * z).mean(dim=0).abs().max()) < 1e-5
-    assert fitted.details["converged"]
+    assert fitted.fitted.details["converged"]
 
 
 def test_an_endless_ridge_leaves_the_temperature() -> None:

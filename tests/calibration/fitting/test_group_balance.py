@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 from sklearn.naive_bayes import GaussianNB
 
 from reclaim.calibration.fitting.group_balance import balanced
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Rows, calibration_rows, spread
 from reclaim.core.affine import Affine
 from reclaim.core.registry import find
@@ -24,7 +25,7 @@ def rows() -> Rows:
 
 def test_a_common_scale_and_shift_are_gone_to_the_end_and_the_line_is_theirs(rows: Rows) -> None:
     made = balanced(rows, Affine(torch.full((4,), 0.8), torch.full((4,), 1.5)), BETA)
-    assert made.share == 1 and made.rest == pytest.approx((0.8, 1.5), abs=1e-5) and made.record(rows)["note"] == ""
+    assert made.share == 1 and made.rest == pytest.approx((0.8, 1.5), abs=1e-5) and made.details(rows)["note"] == ""
 
 
 def test_with_every_class_seen_nothing_is_held_back() -> None:
@@ -39,11 +40,11 @@ def test_a_map_that_would_move_the_balance_is_held_back_towards_the_temperature(
     wild = Affine(torch.full((4,), BETA), torch.tensor([0.0, 0.0, 0.0, 30.0]))
     wild = Affine(torch.diag(wild.scale), wild.shift) if dense else wild
     made = balanced(rows, wild, BETA)
-    assert 0 <= made.share < 1 and "the balance" in str(made.record(rows)["note"])
+    assert 0 <= made.share < 1 and "the balance" in str(made.details(rows)["note"])
     torch.testing.assert_close(made.inner.shift, made.share * wild.shift)
     torch.testing.assert_close(made.inner.scale, wild.scale)
     z, y, seen = toys.logits(5000, seed=1, sunk=0.5)
-    whole = spread(made.inner, seen.tolist(), made.rest, (), ())
+    whole = spread(made.inner, made.rest, Fitted(tuple(seen.tolist())), ())
     before, after = accuracy(z, y, seen), accuracy(z * whole.scale.diagonal() + whole.shift if dense
                                                    else z * whole.scale + whole.shift, y, seen)  # fmt: skip
     assert before.absent - after.absent < 0.03 and before.seen - after.seen < 0.03

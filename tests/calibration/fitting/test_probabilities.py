@@ -63,7 +63,7 @@ def test_rows_without_a_best_temperature_change_nothing_else(name: str, numbers:
     else:
         z = -z if rows == "worse than chance" else torch.zeros_like(z)
     made, best = find("calibrators", name).fit(z, y, **numbers), Temperature.fit(z, y)
-    assert made.details["note"] == best.details["note"] != ""
+    assert made.fitted.details["note"] == best.fitted.details["note"] != ""
     if name == "scaling-binning":  # it has bins even so
         assert nll(made(z), y) < nll(best(z), y) + 0.1
         assert bool(made(fresh).isfinite().all())

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
 from reclaim.data.classes.imagenet import imagenet_ids
@@ -71,8 +72,8 @@ def test_a_folded_checkpoint_loads_with_plain_torchvision_and_adds_the_offset(tm
     torch.manual_seed(0)
     save_weights(tmp_path / "w.safetensors", zoo.get_model(name, num_classes=5).state_dict())
     model = load_model(f"torchvision/{name}@{tmp_path / 'w.safetensors'}").bind(tuple("abcde"))
-    offset = LogitOffset(3.5, (True, False, True, False, False), tuple("abcde"))
-    save_weights(tmp_path / "folded.safetensors", fold(model, offset).weights)
+    offset = LogitOffset(3.5, Fitted((True, False, True, False, False), tuple("abcde")))
+    save_weights(tmp_path / "folded.safetensors", fold(model, offset.affine(model.classes)).weights)
     plain = zoo.get_model(name, num_classes=5)
     plain.load_state_dict(load_weights(tmp_path / "folded.safetensors")[0])
     x = torch.randn(2, 3, 64, 64)

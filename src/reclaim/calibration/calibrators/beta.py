@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from reclaim.calibration.fitting.probabilities import binary_newton, inside_probabilities, joined, log_odds
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows
 from reclaim.core.arrays import A, Array
 
 __all__ = ["Beta"]
@@ -23,9 +24,7 @@ class Beta:
     Attributes:
         temperature: the best one, T; probabilities are the softmax of logits divided by it.
         a, b, c: one number per seen class; a, b >= 0. A class without a row keeps a = b = 1, c = 0.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_temperature` (of the best single one), `note`.
+        fitted: its details are `nll_temperature` (of the best single one), `note`.
 
     Source: Kull, Silva Filho & Flach, "Beta calibration", AISTATS 2017.
     Differs: starts at the best temperature, and stays there if all rows are right, or worse than chance. All classes at
@@ -38,21 +37,18 @@ class Beta:
     a: tuple[float, ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "beta map", self.temperature)
+        z, seen, p = inside_probabilities(logits, self.fitted.seen, "beta map", self.temperature)
         a, b, c = (torch.tensor(part, dtype=p.dtype, device=p.device) for part in (self.a, self.b, self.c))
         log_p, log_rest = log_odds(p, 2)
         return joined(logits, z, seen, (a * log_p + b * log_rest + c).sigmoid(), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None) -> Beta:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> Beta:
         """The maps under which each class's probability [N, C] best tells whether the label [N] is that class.
 
         Args:
@@ -71,4 +67,4 @@ class Beta:
         made[(rows.counts() == 0) | bool(found.note)] = torch.tensor([1.0, 1.0, 0.0], dtype=made.dtype)
         a, b, c = (tuple(part.tolist()) for part in made.T)
         details = {"nll_temperature": found.nll, "note": found.note}
-        return cls(1 / found.beta, a, b, c, tuple(rows.seen.tolist()), details=details)
+        return cls(1 / found.beta, a, b, c, rows.fitted(details))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from reclaim.calibration.fitting.group_balance import balanced
-from reclaim.calibration.fitting.penalties import record, ridged
+from reclaim.calibration.fitting.penalties import ridged
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import apply, calibration_rows, check_columns, spread
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_tensor
 
@@ -26,10 +27,8 @@ class BiasCorrectedTemperature:
         temperature: T > 0.
         biases: one number per seen class.
         rest: the shift of every absent class: what the largest seen logits gained on average.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start), `share`
-            (how much of the way from there was gone), `note`.
+        fitted: its details are `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start),
+            `share` (how much of the way from there was gone), `note`.
 
     Source: Alexandari et al., "Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
         Adaptation", ICML 2020.
@@ -41,26 +40,23 @@ class BiasCorrectedTemperature:
     temperature: float
     biases: tuple[float, ...]
     rest: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        check_columns(as_tensor(logits), self.seen, "bias-corrected temperature")
-        return apply(self.affine(), logits)
+        check_columns(as_tensor(logits), self.fitted.seen, "bias-corrected temperature")
+        return self.affine()(logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes`."""
         beta = 1 / self.temperature
         inner = Affine(torch.full((len(self.biases),), beta), torch.tensor(self.biases))
-        return spread(inner, self.seen, (beta, self.rest), self.classes, classes)
+        return spread(inner, (beta, self.rest), self.fitted, classes)
 
     @classmethod
     def fit(
-        cls, logits: Array, labels: Array, seen: Array | None = None, *, ridge: float | None = None
+        cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, ridge: float | None = None
     ) -> BiasCorrectedTemperature:
         """The temperature and biases under which [N, C] logits make [N] labels most likely.
 
@@ -79,6 +75,5 @@ class BiasCorrectedTemperature:
             temperature=1 / float(kept.inner.scale[0]),
             biases=tuple(kept.inner.shift.tolist()),
             rest=kept.rest[1],
-            seen=tuple(rows.seen.tolist()),
-            details=record(made, ridge=ridge, temperature=1 / beta) | kept.record(rows),
+            fitted=rows.fitted(made.details() | {"ridge": ridge, "temperature": 1 / beta} | kept.details(rows)),
         )

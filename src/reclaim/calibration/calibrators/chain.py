@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
-from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.protocol import Calibrator, Fitted, as_affine
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
 from reclaim.core.errors import BadInput
@@ -35,15 +35,21 @@ class Chain:
         return reduce(lambda z, step: step(z), self.steps, logits)
 
     @property
-    def fitted_on(self) -> str:
-        """Data and split of the rows that fitted the last step."""
-        return str(getattr(self.steps[-1], "fitted_on", ""))
+    def fitted(self) -> Fitted:
+        """The classes of the first step, which gets the logits, and the origin of the rows that fitted the last."""
+        first, last = self.steps[0].fitted, self.steps[-1].fitted
+        return Fitted(first.seen, first.classes, last.origin)
 
-    def affine(self, classes: Sequence[str] = ()) -> Affine:
-        """The composed map over `classes`; BadInput if a step is not affine."""
+    @property
+    def keeps_order(self) -> bool:
+        """Whether every step does."""
+        return all(step.keeps_order for step in self.steps)
+
+    def affine(self, classes: Sequence[str] = ()) -> Affine | None:
+        """The composed map over `classes`; None if a step is not affine."""
         maps = []
         for step in self.steps:
-            if not hasattr(step, "affine"):
-                raise BadInput(f"{type(step).__name__} is not affine, so this chain cannot be folded into a layer.")
-            maps.append(step.affine(classes))
+            if (made := as_affine(step, classes)) is None:
+                return None
+            maps.append(made)
         return reduce(Affine.then, maps)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import apply, calibration_rows, check_columns, spread
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_tensor
 from reclaim.core.errors import BadInput
@@ -32,11 +33,9 @@ class Constrained:
         temperature: T.
         offset: in units of the logits before scaling.
         ratio: of the absent logits' scale to the seen ones'.
-        seen, classes: one bool and one name per class.
+        fitted: its details are `nll`, `gradient`, `passes`, `note` of the temperature; `chosen` and `certified`, the
+            selector's offset and the largest certified one.
         selector, reason, guarantee: how the offset was chosen and what it promises.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `passes`, `note` of the temperature; `chosen` and `certified`, the selector's offset
-            and the largest certified one.
 
     Source: Reclaim.
     """
@@ -44,31 +43,28 @@ class Constrained:
     temperature: float
     offset: float
     ratio: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
+    fitted: Fitted
     selector: str = ""
     reason: str = ""
     guarantee: str | None = None
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        check_columns(as_tensor(logits), self.seen, "constrained map")
-        return apply(self.affine(), logits)
+        check_columns(as_tensor(logits), self.fitted.seen, "constrained map")
+        return self.affine()(logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes`."""
-        k, beta = sum(self.seen), 1 / self.temperature
+        k, beta = sum(self.fitted.seen), 1 / self.temperature
         rest = (beta * self.ratio, beta * self.offset)
-        return spread(Affine(torch.full((k,), beta), torch.zeros(k)), self.seen, rest, self.classes, classes)
+        return spread(Affine(torch.full((k,), beta), torch.zeros(k)), rest, self.fitted, classes)
 
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         select: str = "auto",
@@ -91,23 +87,20 @@ class Constrained:
             raise BadInput(f"the ratio must be above 0, or the order of absent classes turns round; given: {ratio:g}.")
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        details: dict[str, Any] = {
-            "nll": found.nll, "gradient": found.gradient, "passes": found.passes, "note": found.note,
-        }  # fmt: skip
+        details = found.details()
         chosen = Selection(0.0, "no offset was asked for", {})
         if select != "none" and not bool(rows.seen.all()):
-            evidence = _evidence(rows.logits, as_tensor(labels), rows.seen, ratio)
+            evidence = _evidence(rows.snapshot(), ratio)
             chosen = _offset(evidence, select, budget, confidence)
             details |= chosen.details
         return cls(
             temperature=1 / found.beta,
             offset=chosen.offset,
             ratio=ratio,
-            seen=tuple(rows.seen.tolist()),
+            fitted=rows.fitted(details),
             selector=select,
             reason=chosen.reason,
             guarantee=chosen.guarantee,
-            details=details,
         )
 
 
@@ -123,10 +116,9 @@ def _offset(evidence: Evidence, select: str, budget: float, confidence: float | 
     return Selection(min(chosen.offset, limit.offset), reason, chosen.evidence, limit.guarantee, details)
 
 
-def _evidence(logits: torch.Tensor, labels: torch.Tensor, seen: torch.Tensor, ratio: float) -> Evidence:
+def _evidence(given: Snapshot, ratio: float) -> Evidence:
     """The rows with absent logits scaled; what they answer right unscaled is what the budget protects."""
-    given = Snapshot(logits, labels, seen, finite=True)
     if ratio == 1:
         return Evidence(seen=given)
-    scale = torch.where(seen, 1.0, ratio).to(logits.dtype)
-    return Evidence(seen=Snapshot(logits * scale, labels, seen, finite=True), reference=given)
+    scale = torch.where(given.seen, 1.0, ratio).to(given.logits.dtype)
+    return Evidence(seen=given.with_logits(given.logits * scale), reference=given)

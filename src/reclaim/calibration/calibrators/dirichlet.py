@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from reclaim.calibration.fitting.penalties import full, record
+from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows, check_columns, mapped, rejoin
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_kind, as_tensor
 
@@ -25,9 +26,8 @@ class Dirichlet:
         weights: [K, K] over seen classes; row i makes the logit of class i.
         biases: one number per seen class.
         scale: of absent logits and of the margin between the groups, the inverse of the best temperature.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start).
+        fitted: its details are `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature`
+            (the start).
 
     Source: Kull et al., "Beyond temperature scaling: Obtaining well-calibrated multi-class probabilities with Dirichlet
         calibration", NeurIPS 2019.
@@ -40,25 +40,22 @@ class Dirichlet:
     weights: Tensor = field(compare=False)
     biases: tuple[float, ...]
     scale: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         z = as_tensor(logits)
-        seen = check_columns(z, self.seen, "Dirichlet map")
+        seen = check_columns(z, self.fitted.seen, "Dirichlet map")
         log_p = z[:, seen].to(torch.promote_types(z.dtype, torch.float32)).log_softmax(dim=1)
-        inside = mapped(Affine(self.weights, torch.tensor(self.biases)), log_p)
+        inside = Affine(self.weights, torch.tensor(self.biases)).of(log_p)
         return as_kind(rejoin(z, seen, inside, self.scale), logits)
 
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         off_diagonal: float | None = None,
@@ -82,6 +79,5 @@ class Dirichlet:
             weights=inner.scale,
             biases=tuple(inner.shift.tolist()),
             scale=beta,
-            seen=tuple(rows.seen.tolist()),
-            details=record(made, **strengths, temperature=1 / beta),
+            fitted=rows.fitted(made.details() | strengths | {"temperature": 1 / beta}),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,8 @@ from scipy.optimize import minimize
 
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows
 from reclaim.core.arrays import A, Array
 
 __all__ = ["EnsembleTemperature"]
@@ -24,9 +25,7 @@ class EnsembleTemperature:
     Attributes:
         temperature: T of the first part.
         weights: of the three parts; they sum to one.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_temperature`, `nll`.
+        fitted: its details are `nll_temperature`, `nll`.
 
     Source: Zhang, Kailkhura & Han, "Mix-n-Match: Ensemble and Compositional Methods for Uncertainty Calibration in Deep
         Learning", ICML 2020.
@@ -36,21 +35,18 @@ class EnsembleTemperature:
 
     temperature: float
     weights: tuple[float, float, float]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "ensemble temperature")
+        z, seen, p = inside_probabilities(logits, self.fitted.seen, "ensemble temperature")
         first, second, third = self.weights
         mixed = first * cooled(z[:, seen], self.temperature) + second * p + third / p.shape[1]
         return joined(logits, z, seen, mixed, keep_top=True, scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None) -> EnsembleTemperature:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> EnsembleTemperature:
         """The temperature and the weights under which [N, C] logits make [N] labels most likely.
 
         Args:
@@ -85,4 +81,4 @@ class EnsembleTemperature:
         best = min((corners[0], found), key=lambda w: loss(w)[0])
         details = {"nll_temperature": loss(corners[0])[0], "nll": loss(best)[0]}
         first, second, third = (float(w) for w in best)
-        return cls(1 / beta, (first, second, third), tuple(rows.seen.tolist()), details=details)
+        return cls(1 / beta, (first, second, third), rows.fitted(details))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch import Tensor
 from reclaim.calibration.fitting.knots import Knots, bin_means
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows
 from reclaim.core.arrays import A, Array
 
 __all__ = ["Histogram"]
@@ -25,9 +26,7 @@ class Histogram:
         temperature: the best one, T; probabilities are the softmax of logits divided by it.
         edges, values: of all classes' bins, one class after the other: upper edges and frequencies.
         sizes: bins of each seen class.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_temperature` (of the best single one), `note`.
+        fitted: its details are `nll_temperature` (of the best single one), `note`.
 
     Source: Zadrozny & Elkan, "Obtaining calibrated probability estimates from decision trees and naive Bayesian
         classifiers", ICML 2001.
@@ -42,20 +41,17 @@ class Histogram:
     edges: Tensor = field(compare=False)
     values: Tensor = field(compare=False)
     sizes: tuple[int, ...]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "histogram", self.temperature)
+        z, seen, p = inside_probabilities(logits, self.fitted.seen, "histogram", self.temperature)
         made = Knots(self.edges, self.values, self.sizes).steps(p)
         return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, bins: int = 15) -> Histogram:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, bins: int = 15) -> Histogram:
         """The frequencies of [N] labels in bins of the probabilities of [N, C] logits.
 
         Args:
@@ -75,4 +71,4 @@ class Histogram:
             functions.append(bin_means(p[:, k], y == k, bins))
         made = Knots.of(functions)
         details = {"nll_temperature": found.nll, "note": found.note}
-        return cls(1 / found.beta, made.x, made.y, made.sizes, tuple(rows.seen.tolist()), details=details)
+        return cls(1 / found.beta, made.x, made.y, made.sizes, rows.fitted(details))

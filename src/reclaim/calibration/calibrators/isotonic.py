@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from sklearn.isotonic import isotonic_regression
@@ -12,7 +12,8 @@ from torch import Tensor
 from reclaim.calibration.fitting.knots import Knots
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import Rows, calibration_rows
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, Rows, calibration_rows
 from reclaim.core.arrays import A, Array
 from reclaim.core.errors import Argument
 
@@ -31,9 +32,7 @@ class Isotonic:
         temperature: the best one, T; probabilities are the softmax of logits divided by it.
         x, y: the points of all functions, one after the other.
         sizes: points of each function; one function, or one per seen class.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_temperature` (of the best single one), `note`.
+        fitted: its details are `nll_temperature` (of the best single one), `note`.
 
     Source: Zadrozny & Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002;
         the shared function: Zhang, Kailkhura & Han, "Mix-n-Match", ICML 2020.
@@ -47,23 +46,20 @@ class Isotonic:
     x: Tensor = field(compare=False)
     y: Tensor = field(compare=False)
     sizes: tuple[int, ...]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True  # the shared function, which is the default
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "isotonic map", self.temperature)
+        z, seen, p = inside_probabilities(logits, self.fitted.seen, "isotonic map", self.temperature)
         made = traced(Knots(self.x, self.y, self.sizes).lines(p.clamp_min(_LEAST)), p)
         return joined(logits, z, seen, made, keep_top=len(self.sizes) == 1, scale=1 / self.temperature)
 
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         kind: Literal["shared", "one-vs-rest"] = "shared",
@@ -97,7 +93,7 @@ class Isotonic:
                 for k, count in enumerate(rows.counts().tolist())
             ]
         made, details = Knots.of(functions), {"nll_temperature": found.nll, "note": found.note}
-        return cls(1 / found.beta, made.x, made.y, made.sizes, tuple(rows.seen.tolist()), details=details)
+        return cls(1 / found.beta, made.x, made.y, made.sizes, rows.fitted(details))
 
 
 def _pairs(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, given_snapshot
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_kind, as_tensor
 from reclaim.core.errors import BadInput, few
-from reclaim.core.registry import find
-from reclaim.snapshots.snapshot import Snapshot
+from reclaim.core.registry import describe, find
 
 __all__ = ["LogitOffset"]
 
@@ -25,32 +26,31 @@ class LogitOffset:
 
     Attributes:
         offset: the constant γ, in logit units.
-        seen: one bool per class.
-        classes: their names, so that a model with its classes in another order, or with more, can take the offset.
-        shifts: what is added to each class besides, of mean zero in either group (`class_balance`); empty for nothing.
-        selector, reason, evidence, guarantee, details: how the constant was chosen.
-        fitted_on: data and split of the rows that chose it; empty if unknown.
+        fitted: what the fit left behind; with the names of the classes, a model that has them in another order, or
+            more, can take the offset. Its details are the selector's.
+        shifts: what is added to each class besides, of mean zero in either group (`class_shifts`); empty for nothing.
+        selector, reason, evidence, guarantee: how the constant was chosen.
 
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024; Chao et al., "An Empirical Study and
         Analysis of Generalized Zero-Shot Learning", ECCV 2016 (calibrated stacking).
     """
 
     offset: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
+    fitted: Fitted
     shifts: tuple[float, ...] = ()
     selector: str = ""
     reason: str = ""
     evidence: dict[str, int] = field(default_factory=dict)
     guarantee: str | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    fitted_on: str = ""
+    keeps_order: ClassVar[bool] = True  # but for the shifts of single classes
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C], the absent columns raised by the offset, and each by its shift."""
         z = as_tensor(logits)
-        if z.shape[-1] != len(self.seen):
-            raise BadInput(f"this offset is for {len(self.seen)} classes; the logits have {z.shape[-1]} columns.")
+        if z.shape[-1] != len(self.fitted.seen):
+            raise BadInput(
+                f"this offset is for {len(self.fitted.seen)} classes; the logits have {z.shape[-1]} columns."
+            )
         return as_kind(z + self.affine().shift.to(z), logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
@@ -58,28 +58,28 @@ class LogitOffset:
 
         Classes it does not know are absent ones: the fine-tuning had only those it knows as seen.
         """
-        shifts = torch.tensor(self.shifts or [0.0] * len(self.seen))
-        if not classes or tuple(classes) == self.classes:
-            absent = ~torch.tensor(self.seen, dtype=torch.bool)
+        own, is_seen = self.fitted.classes, self.fitted.seen
+        shifts = torch.tensor(self.shifts or [0.0] * len(is_seen))
+        if not classes or tuple(classes) == own:
+            absent = ~torch.tensor(is_seen, dtype=torch.bool)
         else:
-            seen = {name for name, is_seen in zip(self.classes, self.seen, strict=True) if is_seen}
+            seen = {name for name, known in zip(own, is_seen, strict=True) if known}
             if not seen <= set(classes):
                 raise BadInput(
                     f"this offset's seen classes are not all among the model's: {few(sorted(seen - set(classes)))}."
                 )
             absent = torch.tensor([name not in seen for name in classes])
-            of_class = dict(zip(self.classes, shifts.tolist(), strict=True))
+            of_class = dict(zip(own, shifts.tolist(), strict=True))
             shifts = torch.tensor([of_class.get(name, 0.0) for name in classes])
         return Affine(torch.ones(len(absent)), shifts + absent * torch.tensor(self.offset, dtype=torch.float32))
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array) -> LogitOffset:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> LogitOffset:
         """The average logit gap of [N, C] logits and [N] labels; rows of absent classes are not read.
 
         Raises: BadInput if no class is absent, or only one is seen.
         """
-        return cls.select(Evidence(seen=Snapshot(as_tensor(logits), as_tensor(labels), as_tensor(seen))),
-                          "average-logit-gap")  # fmt: skip
+        return cls.select(Evidence(seen=given_snapshot(logits, labels, seen)), "average-logit-gap")
 
     @classmethod
     def select(
@@ -96,17 +96,15 @@ class LogitOffset:
             numbers: the selector's own keyword arguments.
             shifts: [C], to keep beside the offset; the evidence's answers have them already.
         """
-        chosen = find("selectors", selector)(evidence, **(numbers or {}))
-        rows = next(given for name in chosen.evidence if (given := getattr(evidence, name)) is not None)
+        chosen: Selection = find("selectors", selector)(evidence, **(numbers or {}))
+        given = evidence.given()
+        rows = next(given[name] for name in chosen.evidence if name in given)
         return cls(
             offset=chosen.offset,
-            seen=tuple(rows.seen.tolist()),
-            classes=rows.classes,
+            fitted=Fitted(tuple(rows.seen.tolist()), rows.classes, rows.origin, chosen.details),
             shifts=() if shifts is None else tuple(shifts.tolist()),
-            selector=selector,
+            selector=describe("selectors", selector).name,
             reason=chosen.reason,
             evidence=chosen.evidence,
             guarantee=chosen.guarantee,
-            details=chosen.details,
-            fitted_on=rows.origin,
         )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from reclaim.calibration.fitting.group_balance import balanced
-from reclaim.calibration.fitting.penalties import full, record
+from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import apply, calibration_rows, check_columns, spread
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_tensor
 
@@ -27,10 +28,8 @@ class Matrix:
         weights: [K, K] over seen classes; row i makes the logit of class i.
         biases: one number per seen class.
         rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature` (the start),
-            `share` (how much of the way from there was gone), `note`.
+        fitted: its details are `nll`, `gradient`, `iterations`, `converged`, `off_diagonal`, `intercept`, `temperature`
+            (the start), `share` (how much of the way from there was gone), `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the penalties (ODIR): Kull et al.,
         "Beyond temperature scaling", NeurIPS 2019.
@@ -44,27 +43,24 @@ class Matrix:
     weights: Tensor = field(compare=False)
     biases: tuple[float, ...]
     rest: tuple[float, float]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        check_columns(as_tensor(logits), self.seen, "matrix")
-        return apply(self.affine(), logits)
+        check_columns(as_tensor(logits), self.fitted.seen, "matrix")
+        return self.affine()(logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes`."""
         inner = Affine(self.weights, torch.tensor(self.biases))
-        return spread(inner, self.seen, self.rest, self.classes, classes)
+        return spread(inner, self.rest, self.fitted, classes)
 
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         off_diagonal: float | None = None,
@@ -88,6 +84,5 @@ class Matrix:
             weights=kept.inner.scale,
             biases=tuple(kept.inner.shift.tolist()),
             rest=kept.rest,
-            seen=tuple(rows.seen.tolist()),
-            details=record(made, **strengths, temperature=1 / beta) | kept.record(rows),
+            fitted=rows.fitted(made.details() | strengths | {"temperature": 1 / beta} | kept.details(rows)),
         )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from reclaim.calibration.fitting.nets import Net, by_blocks, learn, settled, thinned
+from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows, check_columns, rejoin
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, Array, as_tensor, sorted_values
 
 __all__ = ["OrderPreserving"]
@@ -33,9 +34,7 @@ class OrderPreserving:
         variant: "invariant", D = K sorted logarithmic probabilities make O = K - 1 factors, one for each gap; or
             "diagonal", one strictly increasing function for all logarithmic probabilities, D = O = 1 for its slope.
         scale: of absent logits and of the margin between the groups, the inverse of the best temperature.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_before`, `nll_temperature` (of the best single one), `nll`, `iterations`, `note`.
+        fitted: its details are `nll_before`, `nll_temperature` (of the best single one), `nll`, `iterations`, `note`.
 
     Source: Rahimi et al., "Intra Order-preserving Functions for Calibration of Multi-Class Neural Networks", NeurIPS
         2020 (order-invariant and diagonal).
@@ -51,15 +50,12 @@ class OrderPreserving:
     second: Tensor = field(compare=False)
     variant: Literal["invariant", "diagonal"]
     scale: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        seen = check_columns(as_tensor(logits), self.seen, "order-preserving map")
+        seen = check_columns(as_tensor(logits), self.fitted.seen, "order-preserving map")
         net = Net(self.inputs, self.first, self.second)
 
         def change(z: Tensor) -> Tensor:
@@ -75,8 +71,8 @@ class OrderPreserving:
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         variant: Literal["invariant", "diagonal"] = "invariant",
@@ -96,7 +92,7 @@ class OrderPreserving:
         """
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        z, y = thinned(rows, seed).inside()
+        z, y = sampled(rows, seed).inside()
         order = (z * found.beta).sort(dim=1, descending=True)
         place = (order.indices == y[:, None]).int().argmax(dim=1, keepdim=True)
         log_p = order.values.log_softmax(dim=1)
@@ -113,8 +109,9 @@ class OrderPreserving:
 
         net, steps = (start, 0) if found.note else learn(mean_loss, len(y), start, seed)
         parts = net.single()
-        made = cls(parts.inputs, parts.first, parts.second, variant, found.beta, tuple(rows.seen.tolist()))
-        return settled(made, rows, found, "second", iterations=steps)
+        made = cls(parts.inputs, parts.first, parts.second, variant, found.beta, rows.fitted({}))
+        plain = replace(made, second=torch.zeros_like(made.second))
+        return settled(made, plain, rows, found, iterations=steps)
 
 
 _Levels = Callable[[Net, Tensor | slice], Tensor]

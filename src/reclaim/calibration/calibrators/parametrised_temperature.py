@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss, one_hot, softplus
 
-from reclaim.calibration.fitting.nets import Net, by_blocks, learn, settled, thinned
+from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows, check_columns
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns
 from reclaim.core.arrays import A, Array, as_tensor
 
 __all__ = ["ParametrisedTemperature"]
@@ -28,9 +30,7 @@ class ParametrisedTemperature:
         inputs: [2, k], centre and spread of the k largest logarithmic probabilities.
         first, second: weights and biases of the net's two layers, [H, k + 1] and [1, H + 1].
         temperature: the best single one, which the net bends.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_before`, `nll_temperature` (of the best single one), `nll`, `iterations`, `note`.
+        fitted: its details are `nll_before`, `nll_temperature` (of the best single one), `nll`, `iterations`, `note`.
 
     Source: Tomani et al., "Parameterized Temperature Scaling for Boosting the Expressive Power in Post-Hoc Uncertainty
         Calibration", ECCV 2022.
@@ -45,15 +45,12 @@ class ParametrisedTemperature:
     first: Tensor = field(compare=False)
     second: Tensor = field(compare=False)
     temperature: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        seen = check_columns(as_tensor(logits), self.seen, "parametrised temperature")
+        seen = check_columns(as_tensor(logits), self.fitted.seen, "parametrised temperature")
         return by_blocks(lambda z: z / self.temperatures(z[:, seen]), logits)
 
     def temperatures(self, inside: Tensor) -> Tensor:
@@ -64,8 +61,8 @@ class ParametrisedTemperature:
     @classmethod
     def fit(
         cls,
-        logits: Array,
-        labels: Array,
+        logits: Given,
+        labels: Array | None = None,
         seen: Array | None = None,
         *,
         loss: Literal["nll", "brier"] = "nll",
@@ -86,7 +83,7 @@ class ParametrisedTemperature:
         """
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        z, y = thinned(rows, seed).inside()
+        z, y = sampled(rows, seed).inside()
         z = z * found.beta
         x = _largest(z, min(top, rows.num_classes))
 
@@ -99,8 +96,9 @@ class ParametrisedTemperature:
         start = Net.start(x, hidden, 1, seed)
         net, steps = (start, 0) if found.note else learn(mean_loss, len(y), start, seed)
         parts = net.single()
-        made = cls(parts.inputs, parts.first, parts.second, 1 / found.beta, tuple(rows.seen.tolist()))
-        return settled(made, rows, found, "second", iterations=steps)
+        made = cls(parts.inputs, parts.first, parts.second, 1 / found.beta, rows.fitted({}))
+        plain = replace(made, second=torch.zeros_like(made.second))
+        return settled(made, plain, rows, found, iterations=steps)
 
 
 def _largest(z: Tensor, count: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from reclaim.calibration.fitting.probabilities import (
     traced,
 )
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows
 from reclaim.core.arrays import A, Array
 
 __all__ = ["ScalingBinning"]
@@ -33,9 +34,7 @@ class ScalingBinning:
         slopes, intercepts: Platt's line, one per seen class.
         edges, values: of all classes' bins, one class after the other: upper edges and means.
         sizes: bins of each seen class.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_temperature` (of the best single one), `note`.
+        fitted: its details are `nll_temperature` (of the best single one), `note`.
 
     Source: Kumar, Liang & Ma, "Verified Uncertainty Calibration", NeurIPS 2019.
     Differs: starts at the best temperature, with the identity for lines if all rows are right, or worse than chance. A
@@ -51,22 +50,21 @@ class ScalingBinning:
     edges: Tensor = field(compare=False)
     values: Tensor = field(compare=False)
     sizes: tuple[int, ...]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        z, seen, p = inside_probabilities(logits, self.seen, "scaling-binning map", self.temperature)
+        z, seen, p = inside_probabilities(logits, self.fitted.seen, "scaling-binning map", self.temperature)
         slopes, intercepts = (torch.tensor(part, dtype=p.dtype) for part in (self.slopes, self.intercepts))
         lined = (log_odds(p, 1)[0] * slopes + intercepts).sigmoid()
         made = Knots(self.edges, self.values, self.sizes).steps(lined)
         return joined(logits, z, seen, traced(made, lined), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, bins: int = 15) -> ScalingBinning:
+    def fit(
+        cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, bins: int = 15
+    ) -> ScalingBinning:
         """The lines that fit [N] labels best, and bins of what they make of [N, C] logits.
 
         Args:
@@ -83,5 +81,5 @@ class ScalingBinning:
         lined = (log_odds(cooled(z, 1 / found.beta), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
         made = Knots.of([bin_means(column, column, bins) for column in lined.T])
         slopes, intercepts = (tuple(part.tolist()) for part in line.T)
-        details, mask = {"nll_temperature": found.nll, "note": found.note}, tuple(rows.seen.tolist())
-        return cls(1 / found.beta, slopes, intercepts, made.x, made.y, made.sizes, mask, details=details)
+        fitted = rows.fitted({"nll_temperature": found.nll, "note": found.note})
+        return cls(1 / found.beta, slopes, intercepts, made.x, made.y, made.sizes, fitted)

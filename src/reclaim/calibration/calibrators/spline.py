@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from reclaim.calibration.fitting.nets import by_blocks, settled
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows, check_columns, rejoin
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, Array, as_tensor
 from reclaim.core.errors import BadInput
 
@@ -29,9 +30,7 @@ class Spline:
         shifts: [M], what is added there; straight lines in between, constant outside.
         room: a shift leaves the other classes at least this much, unless they had less.
         scale: of all logits before, the inverse of the best temperature.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_before`, `nll_temperature` (of the best single one), `nll`, `note`.
+        fitted: its details are `nll_before`, `nll_temperature` (of the best single one), `nll`, `note`.
 
     Source: Gupta et al., "Calibration of Neural Networks using Splines", ICLR 2021.
     Differs: starts at the best temperature, and stays there if the spline would make the labels less likely. The paper
@@ -45,15 +44,12 @@ class Spline:
     shifts: Tensor = field(compare=False)
     room: float
     scale: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        seen = check_columns(as_tensor(logits), self.seen, "spline")
+        seen = check_columns(as_tensor(logits), self.fitted.seen, "spline")
 
         def change(z: Tensor) -> Tensor:
             return rejoin(z, seen, self._inside(z[:, seen] * self.scale), self.scale)
@@ -73,7 +69,7 @@ class Spline:
         return torch.where(lead > 0, z.scatter(1, where, top + raised), z)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, knots: int = 6) -> Spline:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, knots: int = 6) -> Spline:
         """The spline that takes the largest probability of [N, C] logits to how often [N] labels agree.
 
         Args:
@@ -91,8 +87,8 @@ class Spline:
         if found.note:
             shifts = torch.zeros_like(shifts)
         room = 1 / (len(rows) / (knots - 1) + 2)  # a piece of the spline cannot tell a rate from less than one row
-        made = cls(x, shifts, room, found.beta, tuple(rows.seen.tolist()))
-        return settled(made, rows, found, "shifts")
+        made = cls(x, shifts, room, found.beta, rows.fitted({}))
+        return settled(made, replace(made, shifts=torch.zeros_like(shifts)), rows, found)
 
 
 def _top(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +116,7 @@ def _natural(x: Tensor, knots: int) -> tuple[Tensor, Tensor]:
     at = torch.linspace(0, 1, knots, dtype=x.dtype)
     above = (x[:, None] - at).clamp_min(0)
     cubes, squares = (above.pow(power) for power in (3, 2))
-    bend = lambda part: (part[:, :-1] - part[:, -1:]) / (at[-1] - at[:-1])  # noqa: E731
-    value, rise = bend(cubes), bend(3 * squares)
+    value, rise = ((part[:, :-1] - part[:, -1:]) / (at[-1] - at[:-1]) for part in (cubes, 3 * squares))
     one = torch.ones_like(x)[:, None]
     return (
         torch.cat([one, x[:, None], value[:, :-1] - value[:, -1:]], dim=1),

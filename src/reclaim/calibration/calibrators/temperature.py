@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import calibration_rows, check_columns, spread
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_kind, as_tensor
 
@@ -22,9 +23,7 @@ class Temperature:
 
     Attributes:
         temperature: T > 0; above 1 the model was too confident.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll_before`, `nll`, `gradient` (by log T), `passes`, `note`.
+        fitted: its details are `nll_before`, `nll`, `gradient` (by log T), `passes`, `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     Differs: solved for 1/T, in which the likelihood is convex, by Newton steps to convergence; the published code takes
@@ -33,25 +32,22 @@ class Temperature:
     """
 
     temperature: float
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = True
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         z = as_tensor(logits)
-        check_columns(z, self.seen, "temperature")
+        check_columns(z, self.fitted.seen, "temperature")
         return as_kind(z / self.temperature, logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes`."""
-        beta, k = 1 / self.temperature, sum(self.seen)
-        return spread(Affine(torch.full((k,), beta), torch.zeros(k)), self.seen, (beta, 0.0), self.classes, classes)
+        beta, k = 1 / self.temperature, sum(self.fitted.seen)
+        return spread(Affine(torch.full((k,), beta), torch.zeros(k)), (beta, 0.0), self.fitted, classes)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None) -> Temperature:
+    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> Temperature:
         """The temperature under which [N, C] logits make [N] labels most likely.
 
         Args:
@@ -61,5 +57,4 @@ class Temperature:
         """
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        details = {"nll": found.nll, "gradient": found.gradient, "passes": found.passes, "note": found.note}
-        return cls(1 / found.beta, tuple(rows.seen.tolist()), details=details)
+        return cls(1 / found.beta, rows.fitted(found.details()))

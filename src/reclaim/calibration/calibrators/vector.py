@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from reclaim.calibration.fitting.group_balance import balanced
-from reclaim.calibration.fitting.penalties import record, ridged
+from reclaim.calibration.fitting.penalties import ridged
 from reclaim.calibration.fitting.temperature import best_beta
-from reclaim.calibration.rows import apply, calibration_rows, check_columns, spread
+from reclaim.calibration.protocol import Fitted
+from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, Array, as_tensor
 
@@ -25,10 +26,8 @@ class Vector:
     Attributes:
         weights, biases: one number per seen class.
         rest: factor and shift of every absent class: the line that keeps the balance between the groups best.
-        seen, classes: one bool and one name per class.
-        fitted_on: data and split of the rows; empty if unknown.
-        details: `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start), `share`
-            (how much of the way from there was gone), `note`.
+        fitted: its details are `nll`, `gradient`, `iterations`, `converged`, `ridge`, `temperature` (the start),
+            `share` (how much of the way from there was gone), `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     Differs: starts at the best temperature and is pulled towards it by a ridge, by default chosen by cross-validation
@@ -39,24 +38,23 @@ class Vector:
     weights: tuple[float, ...]
     biases: tuple[float, ...]
     rest: tuple[float, float]
-    seen: tuple[bool, ...]
-    classes: tuple[str, ...] = ()
-    fitted_on: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    fitted: Fitted
     keeps_order: ClassVar[bool] = False
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
-        check_columns(as_tensor(logits), self.seen, "vector")
-        return apply(self.affine(), logits)
+        check_columns(as_tensor(logits), self.fitted.seen, "vector")
+        return self.affine()(logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes`."""
         inner = Affine(torch.tensor(self.weights), torch.tensor(self.biases))
-        return spread(inner, self.seen, self.rest, self.classes, classes)
+        return spread(inner, self.rest, self.fitted, classes)
 
     @classmethod
-    def fit(cls, logits: Array, labels: Array, seen: Array | None = None, *, ridge: float | None = None) -> Vector:
+    def fit(
+        cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, ridge: float | None = None
+    ) -> Vector:
         """The weights and biases under which [N, C] logits make [N] labels most likely.
 
         Args:
@@ -74,6 +72,5 @@ class Vector:
             weights=tuple(kept.inner.scale.tolist()),
             biases=tuple(kept.inner.shift.tolist()),
             rest=kept.rest,
-            seen=tuple(rows.seen.tolist()),
-            details=record(made, ridge=ridge, temperature=1 / beta) | kept.record(rows),
+            fitted=rows.fitted(made.details() | {"ridge": ridge, "temperature": 1 / beta} | kept.details(rows)),
         )

@@ -13,10 +13,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from reclaim.calibration.fitting.temperature import LOG2E
-from reclaim.calibration.rows import mapped
 from reclaim.core.affine import Affine
 
-__all__ = ["Blocks", "Factors", "Fit", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
+__all__ = ["AffineFit", "Blocks", "Factors", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
 
 Blocks = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 Factors = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -24,7 +23,7 @@ _LARGE = 200  # classes from which on several threads pay
 
 
 @dataclass(frozen=True)
-class Fit:
+class AffineFit:
     """The map ``x -> scale x + shift`` that was found.
 
     Attributes:
@@ -42,12 +41,21 @@ class Fit:
     iterations: int
     converged: bool
 
+    def details(self) -> dict[str, Any]:
+        """How it went, for a calibrator's record."""
+        return {
+            "nll": self.nll,
+            "gradient": self.gradient,
+            "iterations": self.iterations,
+            "converged": self.converged,
+        }
+
 
 def mean_nll(blocks: Blocks, scale: Tensor, shift: Tensor) -> float:
     """Mean negative log-likelihood of ``softmax(scale x + shift)``."""
     total, n = 0.0, 0
     for x, y in blocks():
-        t = mapped(Affine(scale, shift), x)
+        t = Affine(scale, shift).of(x)
         total += float((t.logsumexp(dim=1) - t.gather(1, y[:, None]).squeeze(1)).sum(dtype=torch.float64))
         n += len(y)
     return total / n
@@ -60,10 +68,10 @@ def fit_diagonal(
     *,
     scale_ridge: float | None = None,
     scales: bool = True,
-    start: Fit | None = None,
+    start: AffineFit | None = None,
     most: int = 200,
     tolerance: float = 1e-10,
-) -> Fit:
+) -> AffineFit:
     """``x -> w x + b`` that minimises ``NLL + ridge mean((w - 1)^2 + b^2)``; without `scales`, one common w.
 
     Args:
@@ -95,7 +103,7 @@ def fit_diagonal(
         return value, gradient / n + 2 * pull * away, nll / n
 
     found, fit = _minimise(objective, at, unit, most, tolerance, k > _LARGE)
-    return Fit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
+    return AffineFit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
 
 
 def _misses(t: Tensor, y: Tensor) -> float:
@@ -128,18 +136,17 @@ def fit_matrix(
     intercept: float,
     diagonal: float,
     *,
-    start: Fit,
+    start: AffineFit,
     most: int = 200,
     factors: Factors | None = None,
     tolerance: float = 1e-10,
-) -> Fit:
+) -> AffineFit:
     """``x -> W x + b`` that minimises the NLL and three penalties, all of them strength times mean square.
 
     `off_diagonal` is on ``W_ij``, i != j; `intercept` on b; `diagonal` on ``W_ii - 1``. L-BFGS runs in the eigenbasis
     of the Hessian's Kronecker factors, where few steps are enough; any `factors` from nearby will do.
     """
     a, basis_a, o, basis_o = factors or kronecker(blocks, k, start)
-    turned = lambda left, middle, right: left @ (middle.to(left.dtype) @ right)  # noqa: E731
     eye = torch.eye(k, dtype=torch.bool)
     pull = torch.full((k, k), off_diagonal / (k * (k - 1)), dtype=torch.float64).masked_fill_(eye, diagonal / k)
     unit = (o.clamp_min(0)[:, None] * a.clamp_min(0)[None, :] + 2 * pull.mean()).clamp_min_(1e-6).rsqrt_()
@@ -148,7 +155,7 @@ def fit_matrix(
     first = start.scale if start.scale.ndim == 2 else torch.diag(start.scale)
 
     def matrix(theta: Tensor) -> Tensor:
-        return first + turned(basis_o, theta[: k * k].view(k, k), basis_a.T)
+        return first + _turned(basis_o, theta[: k * k].view(k, k), basis_a.T)
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         w, b = matrix(theta), theta[k * k :]
@@ -162,18 +169,22 @@ def fit_matrix(
         away = torch.where(eye, w - 1, w)
         value = nll / n + float((pull * away.square()).sum()) + intercept / k * float(b @ b)
         by_w, by_b = by_w / n + 2 * pull * away, by_b / n + 2 * intercept / k * b
-        return value, torch.cat([turned(basis_o.T, by_w, basis_a).double().reshape(-1), by_b]), nll / n
+        return value, torch.cat([_turned(basis_o.T, by_w, basis_a).double().reshape(-1), by_b]), nll / n
 
     at = torch.cat([torch.zeros(k * k, dtype=torch.float64), start.shift])
     found, fit = _minimise(objective, at, units, most, tolerance, k > _LARGE)
-    return Fit(matrix(found), found[k * k :], *fit)
+    return AffineFit(matrix(found), found[k * k :], *fit)
 
 
-def kronecker(blocks: Blocks, k: int, at: Fit) -> Factors:
+def _turned(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
+    return left @ (middle.to(left.dtype) @ right)
+
+
+def kronecker(blocks: Blocks, k: int, at: AffineFit) -> Factors:
     """Eigenvalues [K] and vectors [K, K] of the factors of the Hessian: of mean x xᵀ, and of mean diag(p) - p pᵀ."""
     inputs, outputs, n = torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, k, dtype=torch.float64), 0
     for x, y in blocks():
-        p = mapped(Affine(at.scale, at.shift), x).softmax(dim=1)
+        p = Affine(at.scale, at.shift).of(x).softmax(dim=1)
         inputs += x.T @ x
         outputs += torch.diag(p.sum(dim=0)) - p.T @ p
         n += len(y)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.fitting.affine import mean_nll
-from reclaim.calibration.rows import Rows, mapped
+from reclaim.calibration.rows import Rows
 from reclaim.core.affine import Affine
 from reclaim.snapshots.metrics.margins import group_bests
 
@@ -37,7 +37,7 @@ class Balanced:
     rest: tuple[float, float]
     share: float
 
-    def record(self, rows: Rows) -> dict[str, Any]:
+    def details(self, rows: Rows) -> dict[str, Any]:
         """For a calibrator's `details`: the share, and where it is not all, why and what the rest makes of the rows."""
         if self.share == 1:
             return {"share": 1.0, "note": ""}
@@ -62,15 +62,15 @@ class _Tops:
         The first are seen rows that are right. The second are rows whose own class is made absent and that are right.
         The third are rows whose own class is deleted, so that an absent class should be the answer, and is.
         """
-        share = lambda right, still: float(right.double().mean() - still.double().mean())  # noqa: E731
-        return max(
-            share(
+        pairs = (
+            (
                 self.own > torch.maximum(self.others, self.absent),
                 after.own > torch.maximum(after.others, after.absent),
             ),
-            share(self.own > self.others, own_as_absent > after.others),
-            share(self.absent > self.others, after.absent > after.others),
+            (self.own > self.others, own_as_absent > after.others),
+            (self.absent > self.others, after.absent > after.others),
         )
+        return max(float(right.double().mean() - still.double().mean()) for right, still in pairs)
 
 
 def balanced(rows: Rows, inner: Affine, beta: float, *, one_slope: bool = False) -> Balanced:
@@ -102,7 +102,7 @@ def balanced(rows: Rows, inner: Affine, beta: float, *, one_slope: bool = False)
 
 def _tops(rows: Rows, affine: Affine | None, absent: Tensor) -> _Tops:
     def numbers(z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        t = z if affine is None else mapped(affine, z)
+        t = z if affine is None else affine.of(z)
         return t.gather(1, y[:, None]).squeeze(1), t.scatter(1, y[:, None], -torch.inf).amax(dim=1)
 
     own, others = rows.per_row(2, numbers)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from reclaim.calibration.fitting.temperature import Found, slope
 from reclaim.calibration.rows import Rows
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
 
-__all__ = ["Net", "by_blocks", "learn", "settled", "thinned"]
+__all__ = ["Net", "by_blocks", "learn", "sampled", "settled"]
 
 T = TypeVar("T", bound=Any)
 
@@ -82,10 +83,8 @@ def learn(loss: Callable[[Net, Tensor], Tensor], n: int, start: Net, seed: int, 
             if step - steps >= _PATIENCE:
                 break
             nets = [next(path, net) for path, net in zip(paths, nets, strict=True)]
-        made = start
-        for made in _descend(loss, torch.arange(n), start, steps):  # noqa: B007
-            pass
-    return made, steps
+        path = [start, *_descend(loss, torch.arange(n), start, steps)]
+    return path[-1], steps
 
 
 @contextmanager
@@ -119,8 +118,14 @@ def _descend(loss: Callable[[Net, Tensor], Tensor], rows: Tensor, start: Net, st
     for begun in range(0, steps, _RUN):
         path: list[np.ndarray[Any, Any]] = []
         most = min(_RUN, steps - begun)
-        keep = lambda t, path=path: path.append(t.copy())  # noqa: E731
-        minimize(objective, x, jac=True, method="L-BFGS-B", options=options | {"maxiter": most}, callback=keep)
+        minimize(
+            objective,
+            x,
+            jac=True,
+            method="L-BFGS-B",
+            options=options | {"maxiter": most},
+            callback=partial(_append_copy, path),
+        )
         for theta in path:
             yield net(torch.from_numpy(theta))
         if len(path) < most:
@@ -128,28 +133,30 @@ def _descend(loss: Callable[[Net, Tensor], Tensor], rows: Tensor, start: Net, st
         x = path[-1]
 
 
-def thinned(rows: Rows, seed: int) -> Rows:
+def _append_copy(path: list[np.ndarray[Any, Any]], theta: np.ndarray[Any, Any]) -> None:
+    path.append(theta.copy())
+
+
+def sampled(rows: Rows, seed: int) -> Rows:
     """The rows, or where there are very many a sample of them."""
     most = max(1, _MOST // rows.num_classes)
     if len(rows) <= most:
         return rows
-    which = torch.from_numpy(np.random.default_rng(seed).permutation(len(rows))[:most]).sort().values
-    return Rows(rows.logits[which], rows.labels[which], rows.seen)
+    return rows.pick(torch.from_numpy(np.random.default_rng(seed).permutation(len(rows))[:most]))
 
 
-def settled(made: T, rows: Rows, found: Found, zero: str, **more: Any) -> T:
-    """`made` with its details; if it makes the rows less likely than the best temperature, with zeros for `zero`."""
+def settled(made: T, plain: T, rows: Rows, found: Found, **more: Any) -> T:
+    """`made` with its details; or `plain`, the best temperature alone, if that makes the rows more likely."""
     total = 0.0
     for block in row_blocks(rows.logits):
         t = made(rows.logits[block].double())[:, rows.seen]
         total += float((t.logsumexp(dim=1) - t.gather(1, rows.labels[block, None]).squeeze(1)).sum())
     nll, note = total / len(rows), found.note
     if nll > found.nll:
-        made = replace(made, **{zero: torch.zeros_like(getattr(made, zero))})
-        nll, note = found.nll, note or "the single temperature was better"
+        made, nll, note = plain, found.nll, note or "the single temperature was better"
     before = slope(rows, 1.0, curvature=False).nll
     details = {"nll_before": before, "nll_temperature": found.nll, "nll": nll, **more, "note": note}
-    return replace(made, details=details)
+    return replace(made, fitted=rows.fitted(details))
 
 
 def by_blocks(change: Callable[[Tensor], Tensor], logits: A) -> A:

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.calibration.fitting.affine import Blocks, Factors, Fit, fit_diagonal, fit_matrix, kronecker, mean_nll
+from reclaim.calibration.fitting.affine import AffineFit, Blocks, Factors, fit_diagonal, fit_matrix, kronecker, mean_nll
 from reclaim.calibration.rows import Rows
 
-__all__ = ["folds", "full", "prior_width", "record", "ridged", "scaled"]
+__all__ = ["folds", "full", "prior_width", "ridged", "scaled"]
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the normal prior behind a ridge, in logit units: stiff to free
 _MANY, _SAMPLE = 1 << 18, 1 << 23  # logits: so many leave no doubt in one judgement, and more than these none at all
 _ROUGH = 1e-6  # relative, of the objective: enough to tell widths apart
 
 
-def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tuple[Fit, float]:
+def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tuple[AffineFit, float]:
     """`fit_diagonal` of the rows times beta under a ridge, or under the one that cross-validation chooses; and it."""
     k = rows.num_classes
 
-    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
+    def fit(part: Rows, width: float, start: AffineFit | None) -> AffineFit:
         return fit_diagonal(
             scaled(part, beta), k, k / (2 * len(part) * width**2), scales=scales, start=start, tolerance=_ROUGH
         )
@@ -42,10 +42,10 @@ def ridged(rows: Rows, beta: float, ridge: float | None, *, scales: bool) -> tup
 
 def full(
     rows: Rows, beta: float, off_diagonal: float | None, intercept: float | None, *, log_softmax: bool = False
-) -> tuple[Fit, dict[str, float]]:
+) -> tuple[AffineFit, dict[str, float]]:
     """`fit_matrix` of the rows times beta; penalties that are None come from cross-validation. And the penalties."""
     k = rows.num_classes
-    inputs = lambda part: scaled(part, beta, log_softmax=log_softmax, size=1 << 23)  # noqa: E731
+    inputs = partial(scaled, beta=beta, log_softmax=log_softmax, size=1 << 23)
     reach = float(torch.stack([x.square().mean() for x, _ in scaled(rows, beta, log_softmax=log_softmax)()]).mean())
 
     def penalties(n: int, width: float) -> tuple[float, float, float]:
@@ -58,7 +58,7 @@ def full(
 
     factors: Factors | None = None
 
-    def fit(part: Rows, width: float, start: Fit | None) -> Fit:
+    def fit(part: Rows, width: float, start: AffineFit | None) -> AffineFit:
         nonlocal factors
         strengths = penalties(len(part), width)
         if start is None:
@@ -80,17 +80,6 @@ def full(
     return made, {"off_diagonal": strengths[0], "intercept": strengths[1]}
 
 
-def record(fit: Fit, **more: Any) -> dict[str, Any]:
-    """How a fit went, for a calibrator's `details`."""
-    return {
-        "nll": fit.nll,
-        "gradient": fit.gradient,
-        "iterations": fit.iterations,
-        "converged": fit.converged,
-        **more,
-    }
-
-
 def scaled(rows: Rows, beta: float, *, log_softmax: bool = False, size: int = 1 << 20) -> Blocks:
     """The rows' logits times beta, block by block; with `log_softmax`, their logarithmic probabilities times beta."""
 
@@ -102,8 +91,8 @@ def scaled(rows: Rows, beta: float, *, log_softmax: bool = False, size: int = 1 
 
 
 def prior_width(
-    rows: Rows, fit: Callable[[Rows, float, Fit | None], Fit], inputs: Callable[[Rows], Blocks]
-) -> tuple[float, Fit]:
+    rows: Rows, fit: Callable[[Rows, float, AffineFit | None], AffineFit], inputs: Callable[[Rows], Blocks]
+) -> tuple[float, AffineFit]:
     """The width of the ridge's prior, in logit units, whose fit makes held-out rows most likely; and a fit under it.
 
     Args:
@@ -114,7 +103,7 @@ def prior_width(
     from stiff to free and ends when a width is no better than the one before.
     """
     pairs, fits = folds(rows), {}
-    found: list[Fit | None] = [None] * len(pairs)
+    found: list[AffineFit | None] = [None] * len(pairs)
     losses = torch.full((len(WIDTHS),), torch.inf, dtype=torch.float64)
     for index, width in enumerate(WIDTHS):
         if index > 1 and losses[index - 1] >= losses[index - 2]:
@@ -137,10 +126,5 @@ def folds(rows: Rows, parts: int = 5) -> list[tuple[Rows, Rows]]:
     pairs = []
     for held in range(1 if rows.logits.nelement() > _MANY else len(pieces)):
         rest = torch.cat([piece for index, piece in enumerate(pieces) if index != held])
-        pairs.append((_pick(rows, rest), _pick(rows, pieces[held])))
+        pairs.append((rows.pick(rest), rows.pick(pieces[held])))
     return pairs
-
-
-def _pick(rows: Rows, which: Tensor) -> Rows:
-    which = which.sort().values
-    return Rows(rows.logits[which], rows.labels[which], rows.seen)

@@ -84,8 +84,8 @@ def binary_newton(
             break
         trial = theta - step
         made = _binary(rows, trial, slopes, temperature)
-        penalty = lambda at: (at - origin).square().sum(dim=1) / (2 * width**2)  # noqa: E731
-        better = made[0] + penalty(trial) <= loss + penalty(theta) + 1e-12
+        here, there = ((at - origin).square().sum(dim=1) / (2 * width**2) for at in (theta, trial))  # the prior's part
+        better = made[0] + there <= loss + here + 1e-12
         damping = torch.where(better, damping * 0.1, damping * 10 + 1e-3)
         theta = torch.where(better[:, None], trial, theta)
         loss, slope = torch.where(better, made[0], loss), torch.where(better[:, None], made[1], slope)

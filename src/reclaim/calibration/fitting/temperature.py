@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -48,6 +49,10 @@ class Found:
     gradient: float
     passes: int
     note: str = ""
+
+    def details(self) -> dict[str, Any]:
+        """How it was found, for a calibrator's record."""
+        return {"nll": self.nll, "gradient": self.gradient, "passes": self.passes, "note": self.note}
 
 
 def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -> Slope:

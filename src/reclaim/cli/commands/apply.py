@@ -61,6 +61,7 @@ def command(
 
 
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
+    from reclaim.calibration.folding import affine_to_fold
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.directory import save_model
     from reclaim.models.head import fold, goes_on
@@ -71,5 +72,5 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
             "  `reclaim repair` finds the change that costs as many held-out rows."
         )
     with atomic_directory(out, force=force) as folder:
-        save_model(folder, fold(model, fitted))
+        save_model(folder, fold(model, affine_to_fold(fitted, model.classes)))
         write_json(folder / "run.json", output.run_record())

@@ -63,8 +63,7 @@ def calibrate(
     if first is not None:
         rows = rows.through(first)
     with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",)):
-        fitted = find("calibrators", name).fit(rows.logits, rows.labels, rows.seen, **numbers)
-    fitted = replace(fitted, classes=rows.classes, fitted_on=rows.origin)
+        fitted = find("calibrators", name).fit(rows, **numbers)
     whole = fitted if first is None else Chain((first, fitted))
     record = calibrator_record(whole) if out is None else save_calibrator(out, whole)
     if out is not None:
@@ -93,20 +92,22 @@ def _rows(path: Path, floor: float | None, *, seen_rows: bool, all_classes: bool
 def _print(head: str, fitted: Any, rows: "Snapshot") -> None:
     from rich.console import Console
 
+    from reclaim.calibration.files import calibrator_record
     from reclaim.report.evaluate import evaluate
 
     console = Console(soft_wrap=True, highlight=False)
     console.print(head)
-    if getattr(fitted, "temperature", None):
-        console.print(f"temperature {fitted.temperature:.4f}")
-    if getattr(fitted, "guarantee", None):
-        console.print(f"offset {fitted.offset:.4f}; {fitted.guarantee}")
+    own = calibrator_record(fitted)
+    if temperature := own.get("temperature"):
+        console.print(f"temperature {temperature:.4f}")
+    if guarantee := own.get("guarantee"):
+        console.print(f"offset {own['offset']:.4f}; {guarantee}")
     before, made = (evaluate(x).confidence for x in (rows, rows.through(fitted)))
     console.print(
         f"on these rows, which flatter it: negative log-likelihood {before.nll:.3f} -> {made.nll:.3f}, "
         f"calibration error {before.ece:.3f} -> {made.ece:.3f}"
     )
-    if note := fitted.details.get("note"):
+    if note := fitted.fitted.details.get("note"):
         console.print(f"note: {note}")
 
 

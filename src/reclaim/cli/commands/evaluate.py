@@ -26,7 +26,7 @@ def command(
     rows = load_snapshot(snapshot)
     if calibrator is not None:
         fitted = load_calibrator(calibrator)
-        if rows.origin and getattr(fitted, "fitted_on", "") == rows.origin and not same_split:
+        if rows.origin and fitted.fitted.origin == rows.origin and not same_split:
             raise BadInput(
                 f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} itself, and would be flattered.\n"
                 "  Judge it on another split, or say --same-split."

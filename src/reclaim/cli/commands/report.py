@@ -30,7 +30,7 @@ def command(
     """
     from rich.console import Console
 
-    from reclaim.calibration.files import load_calibrator
+    from reclaim.calibration.files import calibrator_record, load_calibrator
     from reclaim.core.files import atomic_file, check_free, write_json
     from reclaim.report.diagnose import diagnose
     from reclaim.report.page.render import render
@@ -42,7 +42,7 @@ def command(
         fitted = load_calibrator(path)
         name = "repaired" if len(calibrator or []) == 1 else path.stem
         shown[name] = second.through(fitted)
-        story.append((name, getattr(fitted, "reason", "")))
+        story.append((name, calibrator_record(fitted).get("reason", "")))
     page = render(shown, diagnose(first, second), story=story)
     with atomic_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
