@@ -24,6 +24,11 @@ from reclaim.calibration.evidence import Evidence as Evidence
 from reclaim.calibration.evidence import Selection as Selection
 from reclaim.calibration.files import load_calibrator as load_calibrator
 from reclaim.calibration.files import save_calibrator as save_calibrator
+from reclaim.calibration.folding import affine_to_fold as affine_to_fold
+from reclaim.calibration.protocol import Calibrator as Calibrator
+from reclaim.calibration.protocol import Fitted as Fitted
+from reclaim.calibration.protocol import as_affine as as_affine
+from reclaim.core.affine import Affine as Affine
 from reclaim.core.inference import Inference as Inference
 from reclaim.data.inputs.arrays import AsTensors as AsTensors
 from reclaim.data.inputs.image import Preprocess as Preprocess

@@ -13,6 +13,7 @@ from functools import partial
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
+from reclaim.calibration.protocol import Fitted
 from reclaim.models.predict import predict
 from reclaim.papers.demo import tuned_digits
 from reclaim.papers.run import Experiment, Setting
@@ -53,7 +54,7 @@ def one_seed(seed: int, epochs: tuple[int, int]) -> Rows:
     answers = predict(after, data, "test")
     tuned = evaluate(answers)
     rows = {"pretrained": accuracies(evaluate(predict(before, data, "test"))), "fine-tuned": accuracies(tuned)}
-    ceiling = LogitOffset(tuned.tradeoff.best_offset or 0.0, tuple(data.seen.tolist()))
+    ceiling = LogitOffset(tuned.tradeoff.best_offset or 0.0, Fitted(tuple(data.seen.tolist())))
     rows["+ best offset (ceiling)"] = accuracies(evaluate(answers.through(ceiling)))
     for name, (selector, numbers) in OFFSETS.items():
         offset = LogitOffset.select(held_out, selector, numbers)
