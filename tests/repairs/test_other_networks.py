@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.protocol import Fitted
 from reclaim.data.records import Data
 from reclaim.models.batch_norm import measure_again
 from reclaim.models.classifier import Classifier
@@ -88,9 +89,11 @@ def test_a_repair_answers_what_it_reports(kind: str) -> None:
 @EVERY
 def test_folding_changes_the_logits_by_the_map(kind: str) -> None:
     model, data = pretrained(kind)
-    offset = LogitOffset(2.5, tuple(toys.SEEN.tolist()), toys.CLASSES)
+    offset = LogitOffset(2.5, Fitted(tuple(toys.SEEN.tolist()), toys.CLASSES))
     x = model.inputs(*map(data.split("val").read, range(9)))
-    torch.testing.assert_close(logits_of(fold(model, offset).module, x), offset(logits_of(model.module, x)))
+    torch.testing.assert_close(
+        logits_of(fold(model, offset.affine(model.classes)).module, x), offset(logits_of(model.module, x))
+    )
 
 
 @EVERY
