@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
