@@ -52,7 +52,7 @@ def test_a_mixture_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_mixture_of_an_older_version_called_alpha_its_weight(tmp_path: Path) -> None:
-    path, made = tmp_path / "mixture.json", OutputMixture(0.4, LogitOffset(1.5, (True, False)))
+    path, made = tmp_path / "mixture.json", OutputMixture(0.4, LogitOffset(1.5, Fitted((True, False))))
     save_mixture(path, made)
     path.write_text(path.read_text().replace('"alpha"', '"weight"'))
     assert '"weight": 0.4' in path.read_text() and load_mixture(path) == made
