@@ -77,4 +77,5 @@ def test_the_folder_of_commands_is_the_list_and_each_says_what_it_does(reclaim) 
         assert callable(module.command), f"{command} names no command"
         first = about(command).partition("\n\n")[0].replace("\n", " ")
         assert first.endswith(".") and first in page, f"{command} does not say what it does"
+    assert "it mixes their answers and writes mixture.json" in " ".join(reclaim("repair", "--help").out.split())
     assert "Files are those of the first seed." in " ".join(reclaim("demo", "--help").out.split())  # and the rest of it

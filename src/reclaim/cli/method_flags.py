@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from inspect import Parameter as Argument
 from inspect import signature
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from cyclopts import App, Parameter
 
@@ -13,6 +13,8 @@ from reclaim.core.errors import BadInput
 from reclaim.core.registry import Method, describe, names
 
 __all__ = ["family", "flag", "given_numbers", "own_numbers", "selector_numbers", "with_numbers"]
+
+Command: TypeAlias = Callable[..., None]
 
 
 def own_numbers(family: str, name: str) -> dict[str, Argument]:
@@ -47,19 +49,22 @@ def given_numbers(selector: str, numbers: dict[str, Any], takes: Collection[str]
     return given
 
 
-def with_numbers(function: Callable[..., None], numbers: Mapping[str, Argument]) -> Callable[..., None]:
-    """`function`, whose ``**numbers`` become these flags."""
+def with_numbers(numbers: Mapping[str, Argument]) -> Callable[[Command], Command]:
+    """A decorator: what the function takes as ``**numbers`` becomes these flags."""
 
-    def command(*args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+    def made(function: Command) -> Command:
+        def command(*args: Any, **kwargs: Any) -> None:
+            function(*args, **kwargs)
 
-    own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
-    command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
-    command.__doc__ = function.__doc__
-    return command
+        own = [p for p in signature(function).parameters.values() if p.kind is not Argument.VAR_KEYWORD]
+        command.__signature__ = signature(function).replace(parameters=own + list(numbers.values()))  # type: ignore[attr-defined]
+        command.__doc__ = function.__doc__
+        return command
+
+    return made
 
 
-def family(kind: str, function: Callable[..., None], *, leave_out: Collection[str] = ()) -> App:
+def family(kind: str, function: Command, *, leave_out: Collection[str] = ()) -> App:
     """Commands of a family, one per method: `function`, given the method's name first and its own numbers as flags.
 
     Args:
@@ -70,7 +75,7 @@ def family(kind: str, function: Callable[..., None], *, leave_out: Collection[st
     app = App(name=function.__name__)
     for name in names(kind):
         if name not in leave_out:
-            command = with_numbers(partial(function, name), own_numbers(kind, name))
+            command = with_numbers(own_numbers(kind, name))(partial(function, name))
             command.__doc__ = (function.__doc__ or "").replace("{summary}", describe(kind, name).summary)
             app.command(command, name=name)
     return app

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from reclaim.cli.flags import Output
-from reclaim.cli.method_flags import given_numbers
+from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 
 __all__ = ["logit_offset"]
 
 
+@with_numbers(selector_numbers())
 def logit_offset(
     snapshot: Path,
     *,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reclaim.cli.flags import Output
-from reclaim.cli.method_flags import family, selector_numbers, with_numbers
+from reclaim.cli.method_flags import family
 from reclaim.cli.naming import called
 from reclaim.cli.offset import logit_offset
 from reclaim.core.errors import BadInput
@@ -112,4 +112,4 @@ def _print(head: str, fitted: Any, rows: "Snapshot") -> None:
 
 
 command = family("calibrators", calibrate, leave_out=("chain", "logit-offset"))
-command.command(with_numbers(logit_offset, selector_numbers()), name="logit-offset")
+command.command(logit_offset, name="logit-offset")

@@ -11,6 +11,9 @@ def command(
 ) -> None:
     """Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals.
 
+    With --json also how far the confidence can be trusted, of all rows and of either group: every estimator, the parts
+    of the Brier score, and the points of a reliability diagram.
+
     Args:
         snapshot: a file that `reclaim predict` wrote, or an .npz with logits, labels and seen.
         calibrator: apply this first.
@@ -21,6 +24,7 @@ def command(
     from reclaim.calibration.files import load_calibrator
     from reclaim.cli.tables import accuracy_table
     from reclaim.report.evaluate import evaluate
+    from reclaim.report.reliability import reliability
     from reclaim.snapshots.reading import load_snapshot
 
     rows = load_snapshot(snapshot)
@@ -54,4 +58,4 @@ def command(
         if all(error is not None for error in errors.values()):
             console.print("calibration error " + ", ".join(f"{error:.3f} {where}" for where, error in errors.items()))
 
-    output.show(found.record(), table)
+    output.show(found.record() | ({"reliability": reliability(rows).record()} if output.json else {}), table)

@@ -1,4 +1,4 @@
-"""Repair a fine-tuned model: mix the weights, choose the offset, fold it in, report."""
+"""``reclaim repair``."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-def repair(
+@with_numbers(choice_flags())
+def command(
     *,
     before: str,
     after: str,
@@ -84,9 +85,6 @@ def repair(
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed)
     output.show(record, lambda: print_repair(done, out))
-
-
-command = with_numbers(repair, choice_flags())
 
 
 def _target(place: str, seen: str | None, after: "Classifier", *, skip_bad: bool) -> "Data":

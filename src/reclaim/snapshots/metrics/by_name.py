@@ -13,6 +13,7 @@ from torch import Tensor
 from reclaim.core.arrays import Array
 from reclaim.core.errors import unknown
 from reclaim.snapshots.metrics.accuracy import checked
+from reclaim.snapshots.metrics.binning import Binned
 from reclaim.snapshots.metrics.bootstrap import basic_interval
 from reclaim.snapshots.metrics.calibration_error import debiased_l1, debiased_l2, ece, ks, mce
 from reclaim.snapshots.metrics.classwise import classwise_binned, classwise_ece_of
@@ -20,7 +21,7 @@ from reclaim.snapshots.metrics.row_scores import RowScores, row_scores
 from reclaim.snapshots.metrics.selective import aurc, excess_aurc
 from reclaim.snapshots.metrics.smooth_ece import smooth_ece
 
-__all__ = ["NAMES", "Estimate", "estimate", "estimates"]
+__all__ = ["NAMES", "Estimate", "classwise_estimate", "estimate", "estimates", "row_estimates"]
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,36 @@ def estimates(
         if name not in NAMES:
             raise unknown("confidence metric", name, NAMES)
     z, y, _ = checked(logits, labels, torch.ones(logits.shape[1], dtype=torch.bool))
-    scores = row_scores(z, y) if any(name in OF_ROWS for name in names) else None
+    of_rows = [name for name in names if name in OF_ROWS]
+    scores = row_scores(z, y) if of_rows else None
+    found = (
+        {} if scores is None else {e.name: e for e in row_estimates(scores, of_rows, resamples=resamples, seed=seed)}
+    )
+    if "ece-class-wise" in names:
 
-    def on_rows(name: str) -> tuple[Callable[[Tensor], float | None], str]:
-        if name not in OF_ROWS or scores is None:
-            return lambda rows: classwise_ece_of(classwise_binned(z, y, rows=rows)), CLASSWISE
-        statistic, estimator = OF_ROWS[name]
-        return lambda rows: statistic(scores.rows(rows)), estimator
+        def classwise(rows: Tensor) -> float | None:
+            return classwise_ece_of(classwise_binned(z, y, rows=rows))
 
-    return tuple(_estimate(name, *on_rows(name), len(z), resamples, seed) for name in names)
+        found["ece-class-wise"] = _estimate("ece-class-wise", classwise, CLASSWISE, len(z), resamples, seed)
+    return tuple(found[name] for name in names)
+
+
+def row_estimates(
+    scores: RowScores, names: Sequence[str] = tuple(OF_ROWS), *, resamples: int = 0, seed: int = 0
+) -> tuple[Estimate, ...]:
+    """Those metrics that a few numbers per row give, of rows that were scored already."""
+    return tuple(_of_rows(scores, name, resamples, seed) for name in names)
+
+
+def classwise_estimate(b: Binned, n: int) -> Estimate:
+    """The class-wise error that the sums of the bins of each class over `n` rows imply."""
+    return Estimate("ece-class-wise", classwise_ece_of(b), CLASSWISE, n)
+
+
+def _of_rows(scores: RowScores, name: str, resamples: int, seed: int) -> Estimate:
+    statistic, estimator = OF_ROWS[name]
+    n = len(scores.top)
+    return _estimate(name, lambda rows: statistic(scores.rows(rows)), estimator, n, resamples, seed)
 
 
 def _estimate(
