@@ -21,7 +21,7 @@ from reclaim.report.evaluate import Evaluation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 
-__all__ = ["Demo", "demo", "over_seeds", "tuned_digits"]
+__all__ = ["Demo", "demo", "over_seeds", "tuned_digits", "tuning"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,12 @@ def tuned_digits(seed: int = 0, *, epochs: tuple[int, int] = (20, 30)) -> tuple[
         name="digits_cnn",
     )
     before = fine_tune(start, source, Budget(epochs=epochs[0], learning_rate=0.05, batch_size=32, seed=seed))
-    after = fine_tune(before, target, Budget(epochs=epochs[1], learning_rate=0.01, batch_size=32, seed=seed))
-    return before, after, target
+    return before, fine_tune(before, target, tuning(seed, epochs[1])), target
+
+
+def tuning(seed: int = 0, epochs: int = 30) -> Budget:
+    """The budget of the fine-tuning."""
+    return Budget(epochs=epochs, learning_rate=0.01, batch_size=32, seed=seed)
 
 
 def over_seeds(runs: Sequence[Mapping[str, Evaluation]]) -> Table:

@@ -7,7 +7,7 @@ def test_no_offset_changes_who_wins_among_absent_classes_and_none_beats_the_ceil
     rows = one_seed(3, epochs=(4, 4))
     after, ceiling = rows["fine-tuned"], rows["+ best offset (ceiling)"]
     offsets = {name: row for name, row in rows.items() if name.startswith("+")}
-    assert len(offsets) == 7
+    assert len(offsets) == 8
     for row in offsets.values():
         assert row[3] == after[3]
         assert row[0] <= ceiling[0]

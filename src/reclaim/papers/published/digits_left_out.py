@@ -3,8 +3,9 @@
     reclaim paper digits-left-out
 
 gives over all classes, in per cent: pretrained 48.6, fine-tuned 56.1, with the best offset (a ceiling) 84.2, average
-logit gap 78.6, gap matching 70.3, own class left out 82.3, budgets of 5, 10 and 20 % 83.0, 82.5 and 79.2. It is a table
-of our own, in the setting of Mai et al.: nothing is printed elsewhere to compare it with.
+logit gap 78.6, gap matching 70.3, own class left out 82.3, budgets of 5, 10 and 20 % 83.0, 82.5 and 79.2, three
+retrainings (pseudo cross-validation) 70.5. It is a table of our own, in the setting of Mai et al.: nothing is printed
+elsewhere to compare it with.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from functools import partial
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
-from reclaim.calibration.protocol import Fitted
 from reclaim.models.predict import predict
-from reclaim.papers.demo import tuned_digits
+from reclaim.papers.demo import tuned_digits, tuning
 from reclaim.papers.run import Experiment, Setting
 from reclaim.papers.table import COLUMNS, Rows, Table, accuracies, averaged
+from reclaim.repairs.pseudo_cross_validation import pseudo_cross_validation
 from reclaim.report.evaluate import evaluate
+from reclaim.snapshots.snapshot import Snapshot
+from reclaim.training.recipes.fine_tune import fine_tune
 
 __all__ = ["digits_left_out"]
 
@@ -44,7 +47,7 @@ def digits_left_out(setting: Setting) -> Experiment:
     seeds = {"full": 6, "quick": 2, "smoke": 1}[setting.size]
     epochs = (1, 1) if setting.size == "smoke" else (20, 30)
     parts = {f"seed-{seed}": partial(one_seed, seed, epochs) for seed in range(seeds)}
-    return Experiment(parts, table, seconds=0.3 if setting.size == "smoke" else 3)
+    return Experiment(parts, table, seconds=0.3 if setting.size == "smoke" else 5)
 
 
 def one_seed(seed: int, epochs: tuple[int, int]) -> Rows:
@@ -54,12 +57,17 @@ def one_seed(seed: int, epochs: tuple[int, int]) -> Rows:
     answers = predict(after, data, "test")
     tuned = evaluate(answers)
     rows = {"pretrained": accuracies(evaluate(predict(before, data, "test"))), "fine-tuned": accuracies(tuned)}
-    ceiling = LogitOffset(tuned.tradeoff.best_offset or 0.0, Fitted(tuple(data.seen.tolist())))
-    rows["+ best offset (ceiling)"] = accuracies(evaluate(answers.through(ceiling)))
+    rows["+ best offset (ceiling)"] = lifted(answers, tuned.tradeoff.best_offset or 0.0)
     for name, (selector, numbers) in OFFSETS.items():
-        offset = LogitOffset.select(held_out, selector, numbers)
-        rows[f"+ {name}"] = accuracies(evaluate(answers.through(offset)))
+        rows[f"+ {name}"] = lifted(answers, LogitOffset.select(held_out, selector, numbers).offset)
+    again = pseudo_cross_validation(before, data, partial(fine_tune, budget=tuning(seed, epochs[1])), seed=seed)
+    rows["+ three retrainings"] = lifted(answers, again.offset)
     return rows
+
+
+def lifted(answers: Snapshot, offset: float) -> list[float | None]:
+    """Accuracies with the offset added to the logits of absent classes."""
+    return accuracies(evaluate(answers.with_logits(answers.logits + offset * ~answers.seen)))
 
 
 def table(parts: list[Rows]) -> Table:
