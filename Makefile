@@ -21,6 +21,7 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.speed.trade_off_curve
 	$(BIN)/python -m benchmarks.speed.prediction
+	$(BIN)/python -m benchmarks.speed.predict_loop
 	$(BIN)/python -m benchmarks.calibration.tables
 	$(BIN)/python -m benchmarks.repairs.choosing
 

@@ -52,3 +52,20 @@ def test_a_source_distribution_holds_what_its_tests_read() -> None:
     assert [name for name in packed if not (ROOT / name).exists()] == []
     read = {"docs", "examples", "tests", "README.md", "CONTRIBUTING.md", "Makefile", ".pre-commit-config.yaml"}
     assert read <= set(packed)
+
+
+def test_commands_of_benchmarks_are_spelt_as_the_benchmarks_lie() -> None:
+    written = [path for folder in ("docs", "benchmarks") for path in (ROOT / folder).rglob("*.[mp][dy]")]
+    pages = [ROOT / "Makefile", *ROOT.glob("*.md"), *written]
+    told = {page: re.findall(r"-m benchmarks\.([a-z_.]+)", page.read_text(encoding="utf-8")) for page in pages}
+    assert sum(map(len, told.values())) > 10
+    for page, modules in told.items():
+        for module in modules:
+            path = ROOT / "benchmarks" / f"{module.rstrip('.').replace('.', '/')}.py"
+            assert path.is_file(), f"{page} runs benchmarks.{module}"
+            assert 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks").rglob("*.py"):
+        if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8"):
+            own = ".".join(path.relative_to(ROOT / "benchmarks").with_suffix("").parts)
+            assert own in told[path], f"{path} does not say how it is run"
+            assert own in told[ROOT / "Makefile"], f"neither make bench nor make long runs {path}"
