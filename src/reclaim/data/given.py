@@ -1,0 +1,168 @@
+"""Data that a program already holds: a `DataLoader`, or two lists of tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, default_collate
+
+from reclaim.core.arrays import as_tensor
+from reclaim.core.checks import check_classes, check_labels
+from reclaim.core.errors import BadInput, BadKind
+from reclaim.data.inputs.protocol import Augment, Inputs
+from reclaim.data.records import Data, Split
+
+__all__ = ["Batched", "Given", "examples_of", "seen_names"]
+
+Given: TypeAlias = "DataLoader[Any] | tuple[Sequence[Any] | Tensor, Sequence[Any] | Tensor]"
+
+_LABELS = ("labels", "label", "targets", "target", "y")  # the names of labels in a batch that is a mapping
+
+
+@dataclass(frozen=True)
+class Batched:
+    """Makes inputs of a program's own examples, as its own loader batches them.
+
+    Attributes:
+        collate_fn: from a list of examples, each with its label, to a batch: (inputs, labels, …), or a mapping.
+    """
+
+    collate_fn: Callable[[list[Any]], Any] = default_collate
+
+    def __call__(self, example: Any, augment: Augment = "none", random: np.random.Generator | None = None) -> Any:
+        """The example as it is: `collate` makes the inputs."""
+        return example
+
+    def collate(self, inputs: Sequence[Any]) -> Inputs:
+        """The inputs of a batch of examples, without the labels."""
+        return parts(self.collate_fn(list(inputs)))[0]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a program holds, one by one.
+
+    Attributes:
+        read: example i, with its label.
+        labels: [N] int64.
+        batched: how examples become a batch.
+        batch_size, workers: of the program's loader; None and 0 where it has none.
+        classes: names of the classes, where the data set has some.
+    """
+
+    read: Callable[[int], Any]
+    labels: Tensor
+    batched: Batched
+    batch_size: int | None = None
+    workers: int = 0
+    classes: tuple[str, ...] = ()
+
+    def data(self, classes: Sequence[str], seen: Sequence[str]) -> Data:
+        """The examples as one split over `classes`, with those of `seen` as the seen ones."""
+        names = check_classes(classes)
+        labels = check_labels(self.labels, len(self.labels), len(names))
+        split = Split(labels, self.read, lambda i: f"example {i}")
+        every = torch.ones(len(names), dtype=torch.bool)
+        return Data(names, {"all": split}, every, "the examples given").with_seen(tuple(seen))
+
+
+def examples_of(given: Given) -> Examples:
+    """Open a loader or two lists. Every example is read once here, in order, for its label.
+
+    A loader that shuffles, samples or drops the last rows is read over its data set, in order, and a warning says so:
+    answers of two networks can only be compared on the same rows.
+
+    Args:
+        given: a `DataLoader` whose batches are (inputs, labels, …) or a mapping with "labels"; or inputs and labels,
+            each one tensor [N, …], a list of N examples, or a list of batches.
+
+    Raises: BadInput for a loader without a known length, or inputs and labels of different lengths; BadKind otherwise.
+    """
+    if isinstance(given, DataLoader):
+        return _of_loader(given)
+    if isinstance(given, tuple | list) and len(given) == 2:
+        return _of_lists(*given)
+    raise BadKind(
+        "data are a Data, a torch DataLoader, or a pair (inputs, labels) of tensors or lists; "
+        f"given: {type(given).__name__}."
+    )
+
+
+def seen_names(seen: Iterable[int | str] | None, classes: Sequence[str]) -> tuple[str, ...]:
+    """Names of the seen classes, from names or indices.
+
+    Raises: BadInput for an index that is none, or if nothing is given.
+    """
+    if seen is None:
+        raise BadInput("say which classes the fine-tuning had: seen=, their indices or names.")
+    names = []
+    for one in seen:
+        if not isinstance(one, str) and not 0 <= int(one) < len(classes):
+            raise BadInput(f"there are {len(classes)} classes, from 0 to {len(classes) - 1}; `seen` names {one}.")
+        names.append(one if isinstance(one, str) else classes[int(one)])
+    return tuple(names)
+
+
+def parts(batch: Any) -> tuple[Inputs, Tensor]:
+    """Inputs and labels of a batch, or of an example.
+
+    Raises: BadInput if it has not both.
+    """
+    if isinstance(batch, Mapping):
+        name = next((name for name in _LABELS if name in batch), None)
+        if name is not None:
+            return {key: value for key, value in batch.items() if key != name}, batch[name]
+    elif isinstance(batch, tuple | list) and len(batch) >= 2:
+        return batch[0], batch[1]
+    kind = f"a mapping with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
+    raise BadInput(
+        f"a batch must be (inputs, labels, …), or a mapping with one of {', '.join(_LABELS)}; the loader gives {kind}."
+    )
+
+
+def _of_loader(loader: DataLoader[Any]) -> Examples:
+    rows: Any = loader.dataset
+    if isinstance(rows, IterableDataset) or not hasattr(rows, "__len__"):
+        raise BadInput(
+            "the loader's data set has no known length, and its rows are read more than once, in the same order.\n"
+            "  Give a loader over a data set with a length and an index, or tensors: (inputs, labels)."
+        )
+    batched = Batched(loader.collate_fn if loader.batch_size is not None or loader.batch_sampler else default_collate)
+    plain = type(loader.batch_sampler) is BatchSampler and type(loader.sampler) is SequentialSampler
+    if not plain or loader.drop_last:
+        warnings.warn(
+            "the loader shuffles, samples or drops rows; its data set is read in order instead, every row once.",
+            stacklevel=4,
+        )
+        loader = DataLoader(
+            rows, batch_size=loader.batch_size or 32, num_workers=loader.num_workers, collate_fn=batched.collate_fn
+        )
+    labels = [torch.as_tensor(parts(batch)[1]).cpu() for batch in loader]
+    names = getattr(rows, "classes", None)
+    return Examples(
+        read=rows.__getitem__,
+        labels=torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64),
+        batched=batched,
+        batch_size=loader.batch_size,
+        workers=loader.num_workers,
+        classes=tuple(map(str, names)) if isinstance(names, list | tuple) else (),
+    )
+
+
+def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) -> Examples:
+    if len(inputs) != len(labels):
+        raise BadInput(f"inputs and labels must be equally many; given: {len(inputs)} and {len(labels)}.")
+    batches = not isinstance(labels, Tensor | np.ndarray) and len(labels) and np.ndim(labels[0]) == 1
+    if batches:  # of several examples each
+        inputs = [one for batch in inputs for one in batch]
+        labels = [one for batch in labels for one in batch]
+    y = labels if isinstance(labels, Tensor | np.ndarray) else [int(one) for one in labels]
+    y = as_tensor(y).cpu()
+    rows = list(zip(inputs, y, strict=True))
+    return Examples(rows.__getitem__, y, Batched())
