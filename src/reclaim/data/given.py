@@ -14,13 +14,14 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_labels
-from reclaim.core.errors import BadInput, BadKind
+from reclaim.core.errors import Argument, BadInput, BadKind
 from reclaim.data.inputs.protocol import Augment, Inputs
 from reclaim.data.records import Data, Split
 
 __all__ = ["Batched", "Given", "examples_of", "seen_names"]
 
-Given: TypeAlias = "DataLoader[Any] | tuple[Sequence[Any] | Tensor, Sequence[Any] | Tensor]"
+Rows: TypeAlias = Sequence[Any] | Tensor
+Given: TypeAlias = DataLoader[Any] | tuple[Rows, Rows] | list[Rows]
 
 _LABELS = ("labels", "label", "targets", "target", "y")  # the names of labels in a batch that is a mapping
 
@@ -30,7 +31,7 @@ class Batched:
     """Makes inputs of a program's own examples, as its own loader batches them.
 
     Attributes:
-        collate_fn: from a list of examples, each with its label, to a batch: (inputs, labels, …), or a mapping.
+        collate_fn: from a list of examples to a batch: (inputs, labels, …), or a mapping.
     """
 
     collate_fn: Callable[[list[Any]], Any] = default_collate
@@ -40,26 +41,25 @@ class Batched:
         return example
 
     def collate(self, inputs: Sequence[Any]) -> Inputs:
-        """The inputs of a batch of examples, without the labels."""
-        return parts(self.collate_fn(list(inputs)))[0]
+        """The inputs of a batch of examples, without the labels if they have some."""
+        return inputs_in(self.collate_fn(list(inputs)))
 
 
 @dataclass(frozen=True)
-class Examples:
+class GivenExamples:
     """What a program holds, one by one.
 
     Attributes:
         read: example i, with its label.
         labels: [N] int64.
         batched: how examples become a batch.
-        batch_size, workers: of the program's loader; None and 0 where it has none.
+        workers: of the program's loader; 0 where it has none.
         classes: names of the classes, where the data set has some.
     """
 
     read: Callable[[int], Any]
     labels: Tensor
     batched: Batched
-    batch_size: int | None = None
     workers: int = 0
     classes: tuple[str, ...] = ()
 
@@ -72,8 +72,8 @@ class Examples:
         return Data(names, {"all": split}, every, "the examples given").with_seen(tuple(seen))
 
 
-def examples_of(given: Given) -> Examples:
-    """Open a loader or two lists. Every example is read once here, in order, for its label.
+def examples_of(given: Given | Tensor, *, labelled: bool = True) -> GivenExamples:
+    """Open a loader or two lists. Every example of a loader is read once here, in order, for its label.
 
     A loader that shuffles, samples or drops the last rows is read over its data set, in order, and a warning says so:
     answers of two networks can only be compared on the same rows.
@@ -81,11 +81,14 @@ def examples_of(given: Given) -> Examples:
     Args:
         given: a `DataLoader` whose batches are (inputs, labels, …) or a mapping with "labels"; or inputs and labels,
             each one tensor [N, …], a list of N examples, or a list of batches.
+        labelled: whether labels are needed; if not, none is read, and inputs alone will do.
 
     Raises: BadInput for a loader without a known length, or inputs and labels of different lengths; BadKind otherwise.
     """
     if isinstance(given, DataLoader):
-        return _of_loader(given)
+        return _of_loader(given, labelled)
+    if isinstance(given, Tensor) and not labelled:
+        return GivenExamples(given.__getitem__, torch.zeros(len(given), dtype=torch.int64), Batched())
     if isinstance(given, tuple | list) and len(given) == 2:
         return _of_lists(*given)
     raise BadKind(
@@ -100,7 +103,9 @@ def seen_names(seen: Iterable[int | str] | None, classes: Sequence[str]) -> tupl
     Raises: BadInput for an index that is none, or if nothing is given.
     """
     if seen is None:
-        raise BadInput("say which classes the fine-tuning had: seen=, their indices or names.")
+        raise BadInput(
+            "it is not said which classes the fine-tuning had.", Argument("seen", "give their indices or names")
+        )
     names = []
     for one in seen:
         if not isinstance(one, str) and not 0 <= int(one) < len(classes):
@@ -109,31 +114,39 @@ def seen_names(seen: Iterable[int | str] | None, classes: Sequence[str]) -> tupl
     return tuple(names)
 
 
-def parts(batch: Any) -> tuple[Inputs, Tensor]:
-    """Inputs and labels of a batch, or of an example.
+def labels_in(batch: Any) -> Any:
+    """The labels in a batch of inputs and labels.
 
-    Raises: BadInput if it has not both.
+    Raises: BadInput if it has none.
     """
     if isinstance(batch, Mapping):
         name = next((name for name in _LABELS if name in batch), None)
         if name is not None:
-            return {key: value for key, value in batch.items() if key != name}, batch[name]
+            return batch[name]
     elif isinstance(batch, tuple | list) and len(batch) >= 2:
-        return batch[0], batch[1]
+        return batch[1]
     kind = f"a mapping with {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else type(batch).__name__
     raise BadInput(
         f"a batch must be (inputs, labels, …), or a mapping with one of {', '.join(_LABELS)}; the loader gives {kind}."
     )
 
 
-def _of_loader(loader: DataLoader[Any]) -> Examples:
+def inputs_in(batch: Any) -> Inputs:
+    """The inputs in a batch that may have labels too: the first of several things, or a mapping without its labels."""
+    if isinstance(batch, Mapping):
+        return {key: value for key, value in batch.items() if key not in _LABELS}
+    inputs: Inputs = batch[0] if isinstance(batch, tuple | list) else batch
+    return inputs
+
+
+def _of_loader(loader: DataLoader[Any], labelled: bool) -> GivenExamples:
     rows: Any = loader.dataset
     if isinstance(rows, IterableDataset) or not hasattr(rows, "__len__"):
         raise BadInput(
             "the loader's data set has no known length, and its rows are read more than once, in the same order.\n"
             "  Give a loader over a data set with a length and an index, or tensors: (inputs, labels)."
         )
-    batched = Batched(loader.collate_fn if loader.batch_size is not None or loader.batch_sampler else default_collate)
+    batched = Batched(loader.collate_fn if loader.batch_sampler is not None else default_collate)
     plain = type(loader.batch_sampler) is BatchSampler and type(loader.sampler) is SequentialSampler
     if not plain or loader.drop_last:
         warnings.warn(
@@ -143,19 +156,18 @@ def _of_loader(loader: DataLoader[Any]) -> Examples:
         loader = DataLoader(
             rows, batch_size=loader.batch_size or 32, num_workers=loader.num_workers, collate_fn=batched.collate_fn
         )
-    labels = [torch.as_tensor(parts(batch)[1]).cpu() for batch in loader]
+    labels = [torch.as_tensor(labels_in(batch)).cpu() for batch in loader] if labelled else []
     names = getattr(rows, "classes", None)
-    return Examples(
+    return GivenExamples(
         read=rows.__getitem__,
-        labels=torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64),
+        labels=torch.cat(labels) if labels else torch.zeros(0 if labelled else len(rows), dtype=torch.int64),
         batched=batched,
-        batch_size=loader.batch_size,
         workers=loader.num_workers,
         classes=tuple(map(str, names)) if isinstance(names, list | tuple) else (),
     )
 
 
-def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) -> Examples:
+def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) -> GivenExamples:
     if len(inputs) != len(labels):
         raise BadInput(f"inputs and labels must be equally many; given: {len(inputs)} and {len(labels)}.")
     batches = not isinstance(labels, Tensor | np.ndarray) and len(labels) and np.ndim(labels[0]) == 1
@@ -165,4 +177,4 @@ def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) ->
     y = labels if isinstance(labels, Tensor | np.ndarray) else [int(one) for one in labels]
     y = as_tensor(y).cpu()
     rows = list(zip(inputs, y, strict=True))
-    return Examples(rows.__getitem__, y, Batched())
+    return GivenExamples(rows.__getitem__, y, Batched())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from reclaim.core.checks import check_groups
 from reclaim.core.inference import Inference
@@ -12,6 +14,7 @@ from reclaim.models.head import settled, traced
 from reclaim.repairs.choices import BY_RETRAINING, Choices
 from reclaim.repairs.folding import fold_offset
 from reclaim.repairs.mixtures import WeightMixtures, answered
+from reclaim.repairs.modules import AnyData, Network, Opened, Seen, opened
 from reclaim.repairs.plan import plan
 from reclaim.repairs.pseudo_cross_validation import Retrain, check_retrain, plan_by_retraining
 from reclaim.repairs.result import Repair
@@ -20,18 +23,22 @@ from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["repair"]
 
+N = TypeVar("N", bound=Network)
+
 
 def repair(
-    before: Classifier,
-    after: Classifier,
-    data: Data,
+    before: N,
+    after: N,
+    data: AnyData,
     choices: Choices = Choices(),
     *,
-    evidence: MoreEvidence[Data] = MoreEvidence(),
+    seen: Seen = None,
+    classes: Sequence[str] = (),
+    evidence: MoreEvidence[Any] = MoreEvidence(),
     retrain: Retrain | None = None,
     inference: Inference = Inference(),
-) -> Repair[Classifier]:
-    """Repair a fine-tuned classifier.
+) -> Repair[N]:
+    """Repair a fine-tuned classifier, or a plain module: ``repair(before, after, loader, seen=range(5)).model``.
 
     1. Divide the data: held-out rows of seen classes choose, report rows only report (`divide`).
     2. Choose alpha, and shifts of single classes, on half of the held-out rows (`choose_alpha`).
@@ -39,34 +46,42 @@ def repair(
     4. Fold offset and shifts into the head (`fold_offset`), and answer the report rows with the result.
 
     Args:
-        before, after: the pretrained model, and the same architecture fine-tuned; over the same classes in any order.
-        data: the target domain; its `seen` says which classes the fine-tuning had.
+        before, after: the pretrained model, and the same architecture fine-tuned, over the same classes.
+        data: the target domain, `Data`; or with modules a loader, or inputs and labels (`reclaim.repairs.modules`).
+        seen, classes: which classes the fine-tuning had, and all their names, where the data do not say it.
         evidence: more data; of each one split is read, "val", "test", "train" or the first, the first there is.
         retrain: the recipe that made `after`, which "pseudo-cross-validation" repeats in place of 2 and 3.
 
-    Raises: BadInput if the models do not belong together, or the data do not hold what is needed.
-    Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024 (offset); Wortsman et al., "Robust
-        fine-tuning of zero-shot models", CVPR 2022 (mixing); the combination and its rule are Reclaim's.
+    Raises: BadInput, BadKind if models or data do not belong together, or do not hold what is needed.
+    Source: Mai et al., NeurIPS 2024 (offset); Wortsman et al., CVPR 2022 (mixing); the combination is Reclaim's.
     """
     check_retrain(choices, retrain)
-    before, after = _matched(before, after, data)
-    rows = divide(data, choices)
-    mixtures = WeightMixtures(before, after, _for_statistics(data, rows), inference)
+    given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference))
+    rows, run = divide(given.data, choices), given.inference
+    mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run)
     if choices.select == BY_RETRAINING:
-        chosen = plan_by_retraining(before, after, rows.held_out, retrain, choices, inference)
+        chosen = plan_by_retraining(given.before, given.after, rows.held_out, retrain, choices, run)
     else:
-        chosen = plan(mixtures, rows, choices, evidence.map(_one_split))
-    model, bias = fold_offset(mixtures.model(chosen.alpha), chosen.offset, rows.certify, inference)
-    start, end = (_with_weights(given, rows.report, inference) for given in (before, after))
-    return Repair(chosen, _told_seen(model, data), start, end, answered(model, rows.report, inference), bias)
+        chosen = plan(mixtures, rows, choices, given.evidence.map(_one_split))
+    made, bias = fold_offset(mixtures.model(chosen.alpha), chosen.offset, rows.certify, run)
+    start, end = (_with_weights(model, rows.report, run) for model in (given.before, given.after))
+    return Repair(chosen, _taken_home(made, given.data, after), start, end, answered(made, rows.report, run), bias)
 
 
-def _matched(before: Classifier, after: Classifier, data: Data) -> tuple[Classifier, Classifier]:
+def _matched(given: Opened) -> Opened:
     """Both models over the classes of the fine-tuned one, among which those of the data must be."""
-    check_groups(data.seen)
-    after, before = settled(after, data), traced(before, data)
+    check_groups(given.data.seen)
+    after, before = settled(given.after, given.data), traced(given.before, given.data)
     before = before if before.classes else before.bind(after.classes)
-    return before.reordered(after.classes), after
+    return replace(given, before=before.reordered(after.classes), after=after)
+
+
+def _taken_home(model: Classifier, data: Data, given: N) -> N:
+    """The classifier, on record as fine-tuned on the seen classes of the data; its module where one was given."""
+    seen = tuple(name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen)
+    home: Any = replace(model, seen=seen) if isinstance(given, Classifier) else model.module
+    repaired: N = home
+    return repaired
 
 
 def _for_statistics(data: Data, rows: Rows[Part]) -> Split:
@@ -77,12 +92,6 @@ def _for_statistics(data: Data, rows: Rows[Part]) -> Split:
 def _one_split(data: Data) -> Part:
     name = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
     return Part(data, data.split(name), name)
-
-
-def _told_seen(model: Classifier, data: Data) -> Classifier:
-    """The classifier, on record as fine-tuned on the seen classes of the data."""
-    seen = tuple(name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen)
-    return replace(model, seen=seen)
 
 
 def _with_weights(model: Classifier, rows: Part, inference: Inference) -> Snapshot:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from torch import nn
+
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.models.classifier import Classifier
 from reclaim.repairs.alpha import ChosenAlpha
@@ -14,7 +16,7 @@ from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Repair"]
 
-M = TypeVar("M", Classifier, OutputMixture)
+M = TypeVar("M", bound=Classifier | nn.Module | OutputMixture)
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,8 @@ class Repair(Generic[M]):
 
     Attributes:
         plan: what was chosen, with reasons.
-        model: a classifier of the fine-tuned one's architecture and format; or, where only answers were given, what
-            makes of the answers of both models the repaired ones.
+        model: what the user takes home: a classifier of the fine-tuned one's architecture and format; a module, where
+            modules were given; or, where only answers were given, what makes of both models' answers the repaired ones.
         before, after, repaired: answers on the report rows, which chose nothing.
         bias: what was added to the bias of the classifier's head for absent classes. It is the offset itself, unless
             the network goes on after its head, so that no constant there is a constant on the logits. None for answers.
