@@ -43,14 +43,22 @@ def run_tests(code: str) -> int:
     return len(tests)
 
 
-def test_the_readme_runs() -> None:
+def test_the_readme_runs(tmp_path: Path) -> None:
     said = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
         for code in blocks(README)
     ]
     assert "seen accuracy falls by at most 0.05 in expectation" in said[0]
     before, after = map(float, said[1].split())
     assert after == pytest.approx(before)
+    *given, repaired = map(float, said[2].split())
+    assert repaired > max(given) + 0.05 and len(given) == 2
+    assert set(torch.load(tmp_path / "repaired.pth", weights_only=True)) == {
+        "0.weight",
+        "0.bias",
+        "2.weight",
+        "2.bias",
+    }
 
 
 def test_the_readme_names_every_command() -> None:

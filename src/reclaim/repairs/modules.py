@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reclaim.core.errors import Argument, BadInput, BadKind
 from reclaim.core.inference import Inference
-from reclaim.data.given import GivenExamples, Given, examples_of, seen_names
+from reclaim.data.given import Given, GivenExamples, examples_of, seen_names
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.tracing import trace_head
