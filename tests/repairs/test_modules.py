@@ -92,7 +92,7 @@ def test_unlabelled_rows_serve_without_their_labels(pair, more) -> None:
 def test_names_of_classes_are_those_given_or_those_of_the_data_set(pair) -> None:
     modules = [model.module for model in pair]
     done = repair(*modules, ROWS, CHOICES, seen=["ant", "cat", "dog"], classes=TARGET.classes)
-    assert done.repaired.classes == TARGET.classes and done.offset.classes == TARGET.classes
+    assert done.repaired.classes == TARGET.classes and done.offset.fitted.classes == TARGET.classes
     rows = TensorDataset(*ROWS)
     rows.classes = list(TARGET.classes)  # type: ignore[attr-defined]
     assert repair(*modules, DataLoader(rows), CHOICES, seen=["ant", "cat"]).repaired.classes == TARGET.classes
