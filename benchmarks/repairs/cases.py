@@ -89,7 +89,7 @@ class Recorded:
 
     kind: str = "weights"
 
-    @kept(most=1 << 10)
+    @kept()
     def answers(self, alpha: float, rows: Answers) -> Snapshot:
         """What the mixture of alpha answered on these rows."""
         return rows[self.kind if 0 < alpha < 1 or self.kind == "gated" else "weights", alpha]

@@ -82,7 +82,7 @@ def test_the_example_calibrator_passes_its_own_tests() -> None:
         assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-4)
 
 
-@pytest.mark.parametrize("path", sorted([README, *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted([README, *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert target.startswith("http") or (path.parent / target).exists(), target

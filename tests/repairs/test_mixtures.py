@@ -10,9 +10,12 @@ from torch import Tensor
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
-from reclaim.repairs.mixtures import OutputMixture, aligned, mixed
+from reclaim.models.predict import predict
+from reclaim.repairs.mixtures import OutputMixture, OutputMixtures, WeightMixtures, aligned, kept, mixed
+from reclaim.repairs.rows import Both, Part
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
+from tests.repairs.conftest import TARGET
 
 BEFORE, AFTER = (toys.logits(n=9, c=5, seed=seed)[0] for seed in (0, 1))
 NAMES = tuple("abcde")
@@ -160,3 +163,44 @@ def test_of_snapshots_it_makes_what_it_makes_of_their_logits_in_any_order_of_cla
         torch.testing.assert_close(made.logits, expected)
         assert made.classes == NAMES and torch.equal(made.labels, after.labels)
         assert made.seen.tolist() == list(LIFT.fitted.seen) and made.features is None
+
+
+# --- what a repair asks of
+
+
+def test_mixed_weights_answer_between_the_two_models_and_read_each_row_once(pair) -> None:
+    before, after = pair
+    val, read = TARGET.split("val"), []
+    counted = Part(TARGET, replace(val, read=lambda i: read.append(i) or val.read(i)), "rows")
+    mixtures = WeightMixtures(before, after, TARGET.split("train"))
+    for alpha, model in ((0.0, before), (1.0, after), (0.0, before), (1.0, after)):
+        made = mixtures.answers(alpha, counted)
+        torch.testing.assert_close(made.logits, predict(model, TARGET, "val").logits)
+        assert made.split == "rows" and made.classes == TARGET.classes
+    assert len(read) == 2 * len(val)
+    mixtures.answers(1.0, counted.named("others"))
+    assert len(read) == 3 * len(val)
+
+
+def test_mixed_outputs_answer_for_the_rows_they_are_asked_about() -> None:
+    both, mixtures = Both(*aligned(*snapshots())), OutputMixtures()
+    some = both.rows(torch.tensor([4, 1]))
+    for rows, expected in ((both, BEFORE), (some, BEFORE[[4, 1]])):
+        torch.testing.assert_close(mixtures.answers(0.0, rows).logits, expected.log_softmax(dim=1))
+    assert torch.equal(mixtures.answers(0.3, both).logits, mixed(BEFORE, AFTER, 0.3))
+
+
+def test_the_latest_answers_are_kept_by_all_that_was_asked() -> None:
+    class Doubling:
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        @kept(most=2)
+        def twice(self, number: int, *, plus: int = 0) -> int:
+            self.asked.append(number)
+            return 2 * number + plus
+
+    one, other = Doubling(), Doubling()
+    assert [one.twice(1), one.twice(2), one.twice(1), one.twice(2)] == [2, 4, 2, 4] and one.asked == [1, 2]
+    assert (one.twice(1, plus=3), one.twice(2), other.twice(2)) == (5, 4, 4) and one.asked == [1, 2, 1]
+    assert one.twice(1) == 2 and one.asked == [1, 2, 1, 1]  # the first answer was no longer kept

@@ -105,7 +105,7 @@ def choose_alpha(
         pull: in accuracy.
         alphas: the candidates.
 
-    Source: Reclaim; docs/repair.md has what it is measured against.
+    Source: Reclaim; docs/results/repair.md has what it is measured against.
     """
     before = mixtures.answers(0.0, rows) if before is None else before
     reference = mixtures.answers(1.0, rows) if reference is None else reference

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import wraps
+from math import inf
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -36,18 +37,22 @@ class Mixtures(Protocol[R]):
         """What the mixture of alpha answers on these rows."""
 
 
-def kept(most: int) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
-    """A method of a frozen record keeps its `most` latest results; rows are told apart by identity."""
+def kept(most: float = inf) -> Callable[[Callable[Concatenate[S, P], T]], Callable[Concatenate[S, P], T]]:
+    """A method of a frozen record that keeps its `most` latest results, by what it was asked.
+
+    Rows are told apart by identity, so they and the record are compared by it (``eq=False``).
+    """
 
     def decorate(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
         @wraps(method)
         def call(self: S, *asked: P.args, **named: P.kwargs) -> T:
             results: dict[Any, T] = vars(self).setdefault(f"kept {method.__name__}", {})
-            if asked not in results:
-                results[asked] = method(self, *asked, **named)
+            question = asked, tuple(named.items())
+            if question not in results:
+                results[question] = method(self, *asked, **named)
             while len(results) > most:
                 del results[next(iter(results))]
-            return results[asked]
+            return results[question]
 
         return call
 
@@ -77,7 +82,7 @@ class WeightMixtures:
             return measure_again(mixture, self.statistics, self.inference)
         return mixture
 
-    @kept(most=1 << 10)
+    @kept()
     def answers(self, alpha: float, rows: Part) -> Snapshot:
         """What the classifier of alpha answers; it is run once on each rows."""
         return answered(self.model(alpha), rows, self.inference)

@@ -59,7 +59,7 @@ class ShiftedMixtures(Generic[R]):
     evidence: MoreEvidence[R]
     strength: float
 
-    @kept(most=1 << 10)
+    @kept()
     def shifts(self, alpha: float) -> Tensor | None:
         """What is added to the logits of each class, [C]; None for nothing."""
         if not self.strength:
