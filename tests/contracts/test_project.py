@@ -1,5 +1,6 @@
 """What lies around the library: examples run, and the hooks of a commit are the checks of the Makefile."""
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -46,6 +47,24 @@ def test_the_guide_says_where_everything_is() -> None:
     assert set(FAMILIES.values()) <= rooms
 
 
+def pages() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+
+
+def test_files_that_pages_name_are_there() -> None:
+    """But for those of the two methods that the guides add, which are examples."""
+    for page in pages():
+        for name in re.findall(r"`((?:[\w-]+/)*[\w-]+\.(?:py|pyi))`", page.read_text(encoding="utf-8")):
+            if not page.name.startswith("adding-"):
+                assert any((base / name).is_file() for base in (ROOT, ROOT / "src" / "reclaim")), f"{page.name}: {name}"
+
+
+def test_dotted_names_that_pages_name_are_there() -> None:
+    for page in pages():
+        for name in re.findall(r"`(reclaim(?:\.\w+)+)", page.read_text(encoding="utf-8")):
+            assert pkgutil.resolve_name(name) is not None, f"{page.name}: {name}"
+
+
 def test_a_source_distribution_holds_what_its_tests_read() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packed = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
@@ -56,8 +75,8 @@ def test_a_source_distribution_holds_what_its_tests_read() -> None:
 
 def test_commands_of_benchmarks_are_spelt_as_the_benchmarks_lie() -> None:
     written = [path for folder in ("docs", "benchmarks") for path in (ROOT / folder).rglob("*.[mp][dy]")]
-    pages = [ROOT / "Makefile", *ROOT.glob("*.md"), *written]
-    told = {page: re.findall(r"-m benchmarks\.([a-z_.]+)", page.read_text(encoding="utf-8")) for page in pages}
+    every = [ROOT / "Makefile", *ROOT.glob("*.md"), *written]
+    told = {page: re.findall(r"-m benchmarks\.([a-z_.]+)", page.read_text(encoding="utf-8")) for page in every}
     assert sum(map(len, told.values())) > 10
     for page, modules in told.items():
         for module in modules:
