@@ -38,9 +38,17 @@ from reclaim.snapshots.metrics.row_scores import top_label
 SIZES = {"small": (10_000, 100), "large": (50_000, 1_000)}
 FRESH = 20_000  # rows that judge, at most
 SPEED = (
-    "temperature", "bias-corrected-temperature", "vector", "matrix", "dirichlet", "isotonic", "histogram", "beta",
-    "ensemble-temperature", "ece",
-)  # fmt: skip
+    "temperature",
+    "bias-corrected-temperature",
+    "vector",
+    "matrix",
+    "dirichlet",
+    "isotonic",
+    "histogram",
+    "beta",
+    "ensemble-temperature",
+    "ece",
+)
 SMALL_ONLY = ("beta",)
 NETWORKS = ("wrn16_4_c10", "lenet5_c10", "wrn16_4_c100", "lenet5_c100")
 

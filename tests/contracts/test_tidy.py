@@ -1,6 +1,7 @@
 """Files stay short, functions too, and `__init__.py` holds no code."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,9 @@ def test_contracts_ask_no_method_for_its_name(family: str) -> None:
     compared = [part for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)]
     words = {part.value for part in compared if isinstance(part, ast.Constant)}
     assert not words & {*names(family), *(method.replace("-", "_") for method in names(family))}
+
+
+def test_no_test_reaches_into_a_module_by_a_dotted_text() -> None:
+    """What a test must change is a value that can be passed."""
+    for path in (PROJECT / "tests").rglob("*.py"):
+        assert not re.search(r"setattr\(\s*[\"'][\w.]+\.", path.read_text(encoding="utf-8")), path

@@ -17,7 +17,7 @@ from reclaim.models.head import ends_with_head, settled
 from reclaim.models.predict import answers
 from reclaim.training.budget import Budget
 
-__all__ = ["linear_probe"]
+__all__ = ["linear_probe", "regression"]
 
 
 def linear_probe(
@@ -62,7 +62,7 @@ def linear_probe(
         held, kept = order[: len(y) // 5], order[len(y) // 5 :]
         fit_f, fit_y, test_f, test_y = f[kept], y[kept], f[held], y[held]
     mean, std = float(f.mean()), float(f.std()) or 1.0
-    weight, bias = _regression((fit_f - mean) / std, fit_y, (test_f - mean) / std, test_y, strengths, iterations)
+    weight, bias = regression((fit_f - mean) / std, fit_y, (test_f - mean) / std, test_y, strengths, iterations)
 
     present = [seen[i] for i in sorted(set(fit_y.tolist()))]
     scaled = torch.from_numpy(weight / std).float()
@@ -78,7 +78,7 @@ def _features(model: Classifier, data: Data, split: str, budget: Budget) -> tupl
     return torch.cat(blocks).numpy(), among_seen[rows.labels].numpy()
 
 
-def _regression(
+def regression(
     f: np.ndarray, y: np.ndarray, test_f: np.ndarray, test_y: np.ndarray, strengths: int, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weights [K, D] and biases [K] with the best accuracy on the test rows; of equal ones the most regularised."""
