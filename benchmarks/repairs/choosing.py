@@ -30,7 +30,7 @@ SELECTORS = (
     "gap-matching",
     "own-class-left-out",
     "pseudo-absent",
-    "bolder",
+    "larger-of-two",
     "retention-budget",
     "auto",
 )

@@ -29,7 +29,7 @@ SELECTORS = (
     "own-class-left-out",
     "gap-matching",
     "pseudo-absent",
-    "bolder",
+    "larger-of-two",
     "retention-budget",
     "auto",
 )

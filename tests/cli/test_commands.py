@@ -210,7 +210,7 @@ def test_calibrate_evaluate_and_apply_agree(shop: Path, reclaim) -> None:
 @pytest.mark.parametrize("select", names("selectors"))
 def test_every_selector_runs_from_the_command_line(shop: Path, reclaim, select: str) -> None:
     more = {
-        "bolder": ("--before", "before-val.safetensors"),
+        "larger-of-two": ("--before", "before-val.safetensors"),
         "gap-matching": ("--before", "before-val.safetensors"),
         "pseudo-absent": ("--before", "before-val.safetensors"),
         "rate-matching": ("--unlabelled", "after-test.safetensors"),

@@ -172,7 +172,7 @@ def test_many_rows_earn_a_guarantee_and_few_or_a_preference_do_not() -> None:
     assert few.mix.rows == few.offset.evidence["seen"] < 200
     assert few.offset.guarantee is None and "the same rows chose the mixture" in few.offset.reason
     wish = repair_answers(BEFORE, AFTER, Choices(prefer="balanced"))
-    assert wish.offset.guarantee is None and wish.offset.selector == "bolder"
+    assert wish.offset.guarantee is None and wish.offset.selector == "larger-of-two"
     assert wish.mix.rows == wish.offset.evidence["seen"] == DONE.mix.rows + n
 
 

@@ -172,7 +172,7 @@ def test_without_two_groups_of_classes_there_is_nothing_to_repair(pair) -> None:
 
 def test_a_preference_gives_up_the_budget_and_says_so(pair) -> None:
     done = repair(*pair, TARGET, Choices(prefer="balanced"))
-    assert done.offset.selector == "bolder" and done.offset.guarantee is None
+    assert done.offset.selector == "larger-of-two" and done.offset.guarantee is None
     assert all(tried.allowed for tried in done.mix.tried)
     assert ("Guarantee", "none.") in sentences(done)
 

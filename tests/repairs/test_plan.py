@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reclaim.calibration.class_shifts import class_balance
+from reclaim.calibration.class_shifts import class_shifts
 from reclaim.repairs.alpha import ALPHAS
 from reclaim.repairs.choices import Choices
 from reclaim.repairs.plan import CERTIFIED_BY, Plan, plan
@@ -68,7 +68,7 @@ def test_the_offset_is_certified_with_the_shifts_on_rows_that_chose_neither() ->
     world = World()
     chosen = of(world)
     assert chosen.offset.guarantee and any(chosen.offset.shifts)
-    shifts = class_balance(world.answers(chosen.alpha, "mix"))
+    shifts = class_shifts(world.answers(chosen.alpha, "mix"))
     torch.testing.assert_close(torch.tensor(chosen.offset.shifts), shifts)
     kept = right(world.answers(chosen.alpha, "offset").through(chosen.offset))
     assert kept >= right(world.answers(1.0, "offset")) - 0.05
@@ -93,7 +93,8 @@ def test_class_shifts_of_nought_shift_nothing() -> None:
 
 def test_a_preference_takes_the_best_selector_for_the_evidence() -> None:
     world = World()
-    for more, name in (((), "bolder"), (("unlabelled",), "rate-matching"), (("labelled", "unlabelled"), "labelled")):
+    best = {(): "larger-of-two", ("unlabelled",): "rate-matching", ("labelled", "unlabelled"): "labelled"}
+    for more, name in best.items():
         assert of(world, *more, prefer="balanced").offset.selector == name
     assert of(world, "source", prefer="balanced", select="source-data").offset.selector == "source-data"
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.calibration.evidence import Evidence, thinned
+from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["class_balance"]
+__all__ = ["class_shifts"]
 
 _MOST_TURNS, _CLOSE = 50, 1e-3
 
 
-def class_balance(rows: Snapshot, target: Snapshot | None = None, *, strength: float = 0.5) -> Tensor:
+def class_shifts(rows: Snapshot, target: Snapshot | None = None, *, strength: float = 0.5) -> Tensor:
     """Shifts of the logits that bring the mean probability of each class nearer to its share, within its group.
 
     A network in a new domain answers some classes too often whatever it sees. With target rows of all classes, the
@@ -39,20 +39,20 @@ def class_balance(rows: Snapshot, target: Snapshot | None = None, *, strength: f
     Differs: groups apart, half of the way, and the form for seen rows is Reclaim's.
     """
     if not 0 <= strength <= 1:
-        raise BadInput(f"the strength of the class balance is between 0 and 1; given: {strength}.")
+        raise BadInput(f"the strength of the class shifts is between 0 and 1; given: {strength}.")
     seen = rows.seen
     shifts = torch.zeros(len(seen), device=rows.logits.device)
     if strength == 0 or (target is None and int(seen.sum()) < 2):
         return shifts
     if target is not None:
-        (some,) = thinned(target)
+        some = target.thinned()
         counts = torch.full_like(shifts, len(some) / len(seen)) if some.labels is None else _counts(some)
         absent = float(counts[~seen].sum() / counts.sum())
         known = 0 < absent < 1
         offset = rate_matching(Evidence(unlabelled=some), rate=absent).offset if known else 0.0
         shifts = _matched(some.logits + offset * ~seen, counts, _MOST_TURNS)
     else:
-        (some,) = thinned(rows)
+        some = rows.thinned()
         counts = _counts(some)
         counts[~seen] = len(some) / float((~seen).sum())
         for group in (seen, ~seen):
@@ -63,8 +63,7 @@ def class_balance(rows: Snapshot, target: Snapshot | None = None, *, strength: f
 
 
 def _counts(rows: Snapshot) -> Tensor:
-    assert rows.labels is not None
-    return torch.bincount(rows.labels, minlength=len(rows.seen)).float()
+    return torch.bincount(rows.known_labels, minlength=len(rows.seen)).float()
 
 
 def _matched(z: Tensor, counts: Tensor, turns: int) -> Tensor:

@@ -17,7 +17,7 @@ from reclaim.core.errors import Argument, BadInput
 from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["Evidence", "Selection", "thinned"]
+__all__ = ["Evidence", "Selection"]
 
 WHAT = {
     "seen": "labelled held-out rows of seen classes",
@@ -112,8 +112,3 @@ def _same_rows(rows: Snapshot, other: Snapshot, name: str) -> Snapshot:
             "  Predict both models on the same split, in the same order."
         )
     return other
-
-
-def thinned(*snapshots: Snapshot, most: int = 3 << 10) -> list[Snapshot]:
-    """`Snapshot.thinned` of each."""
-    return [snapshot.thinned(most) for snapshot in snapshots]

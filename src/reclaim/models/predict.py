@@ -19,7 +19,7 @@ from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import evaluating, find_device, logits_of
 from reclaim.models.head import settled
-from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.reading import reopen_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
 
@@ -71,7 +71,7 @@ def predict(
             for start, z, f in blocks:
                 check_finite(z, start)
                 write(start, z, rows.labels[start : start + len(z)], f)
-        return load_snapshot(out, finite=True)
+        return reopen_snapshot(out)
     logits = torch.empty(len(rows), len(data.classes), dtype=dtype)
     kept = None if width is None else torch.empty(len(rows), width, dtype=dtype)
     for start, z, f in blocks:

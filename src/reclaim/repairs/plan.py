@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.calibration.class_shifts import class_balance
+from reclaim.calibration.class_shifts import class_shifts
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.auto import without_budget
 from reclaim.repairs.alpha import ChosenAlpha, choose_alpha
@@ -45,7 +45,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class ShiftedMixtures(Generic[R]):
-    """Mixtures whose single classes are shifted towards being answered as often as they should be (`class_balance`).
+    """Mixtures whose single classes are shifted towards being answered as often as they should be (`class_shifts`).
 
     Attributes:
         plain: the mixtures without shifts.
@@ -69,7 +69,7 @@ class ShiftedMixtures(Generic[R]):
             target = self.plain.answers(alpha, self.evidence.labelled)
         elif self.evidence.unlabelled is not None:
             target = self.plain.answers(alpha, self.evidence.unlabelled).unlabelled()
-        return class_balance(self.plain.answers(alpha, self.choose), target, strength=self.strength)
+        return class_shifts(self.plain.answers(alpha, self.choose), target, strength=self.strength)
 
     def answers(self, alpha: float, rows: R, /) -> Snapshot:
         """What the mixture of alpha answers, with its shifts."""

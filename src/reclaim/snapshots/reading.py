@@ -19,7 +19,7 @@ from reclaim.core.files import existing, load_npz, read_json
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
 
-__all__ = ["index_of", "is_snapshot", "load_snapshot", "read_index"]
+__all__ = ["index_of", "is_snapshot", "load_snapshot", "read_index", "reopen_snapshot"]
 
 _INDEX = ".index.json"
 
@@ -29,28 +29,39 @@ def index_of(path: Path) -> Path:
     return path if path.name.endswith(_INDEX) else path.with_name(path.name + _INDEX)
 
 
-def load_snapshot(path: Path, *, finite: bool = False) -> Snapshot:
+def load_snapshot(path: Path) -> Snapshot:
     """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
-    unless that is known (`finite`), and take no memory of their own. Of several files one is mapped at a time.
+    and take no memory of their own. Of several files one is mapped at a time.
 
     An ``.npz`` with `logits`, `labels` and `seen` (bool [C], or class indices) is read too.
 
     Args:
         path: the file; of a snapshot in several files the name it was saved under, or that of its index.
     """
+    return _from_npz(existing(path)) if path.suffix == ".npz" and not _index(path) else _opened(path, finite=False)
+
+
+def reopen_snapshot(path: Path) -> Snapshot:
+    """Open a snapshot that this program has just written, of logits that it checked: they are not read again."""
+    return _opened(path, finite=True)
+
+
+def _index(path: Path) -> Path | None:
+    """The index, if the snapshot is in several files."""
     index = index_of(path)
-    if index.is_file() and (path == index or not path.exists()):
-        return _from_shards(index, finite)
-    existing(path)
-    return _from_npz(path) if path.suffix == ".npz" else _from_safetensors(path, finite)
+    return index if index.is_file() and (path == index or not path.exists()) else None
+
+
+def _opened(path: Path, *, finite: bool) -> Snapshot:
+    index = _index(path)
+    return _from_shards(index, finite) if index else _from_safetensors(existing(path), finite)
 
 
 def is_snapshot(path: Path) -> bool:
     """Whether a file says that it holds logits, or is the index of several that do. Reads no tensor."""
     if path.is_dir():
         return False
-    index = index_of(path)
-    if index.is_file() and (path == index or not path.exists()):
+    if index := _index(path):
         record = read_json(index)
         return isinstance(record, dict) and "shards" in record
     if not path.is_file():
@@ -84,7 +95,7 @@ def _from_safetensors(path: Path, finite: bool) -> Snapshot:
         split=about.get("split", ""),
         model=about.get("model", ""),
         data=about.get("data", ""),
-        finite=finite,
+        checked=tensors["logits"] if finite else None,
     )
 
 
@@ -105,13 +116,14 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
             labels.append(part.labels.clone())
     assert first is not None
     shards = lambda name, like: Shards([partial(_tensor, file, name) for file in files], sizes, like)  # noqa: E731
+    logits = shards("logits", first.logits)
     return replace(
         first,
-        logits=shards("logits", first.logits),
+        logits=logits,
         labels=None if first.labels is None else torch.cat(labels),
         seen=first.seen.clone(),  # a view would keep its file mapped
         features=None if first.features is None else shards("features", first.features),
-        finite=finite,
+        checked=logits if finite else None,
     )
 
 

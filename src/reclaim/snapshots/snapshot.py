@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -43,12 +43,10 @@ class Snapshot:
     model: str = ""
     data: str = ""
     checked: Tensor | None = field(default=None, repr=False, compare=False, kw_only=True)
-    finite: InitVar[bool] = False
 
-    def __post_init__(self, finite: bool) -> None:
-        finite = finite or self.logits is self.checked
+    def __post_init__(self) -> None:
         logits = as_tensor(self.logits)
-        check_finite(logits[:0] if finite else logits)
+        check_finite(logits[:0] if self.logits is self.checked else logits)
         rows, columns = logits.shape
         store(
             self,

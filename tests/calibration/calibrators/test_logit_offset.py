@@ -42,6 +42,11 @@ def test_a_selection_carries_its_reason_evidence_and_guarantee() -> None:
     )
 
 
+def test_a_selector_answers_to_the_name_it_had_formerly() -> None:
+    chosen = LogitOffset.select(toys.evidence(), "bolder")
+    assert chosen == LogitOffset.select(toys.evidence(), "larger-of-two") and chosen.selector == "larger-of-two"
+
+
 def test_over_other_classes_it_goes_by_name_and_unknown_ones_are_absent() -> None:
     offset = LogitOffset(2.0, Fitted((True, False, True), ("a", "b", "c")))
     assert offset.affine(("c", "x", "b", "a")).shift.tolist() == [0.0, 2.0, 2.0, 0.0]

@@ -7,9 +7,9 @@ import torch
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.auto import auto, without_budget
 from reclaim.calibration.selectors.average_logit_gap import average_logit_gap
-from reclaim.calibration.selectors.bolder import bolder
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.calibration.selectors.labelled import labelled
+from reclaim.calibration.selectors.larger_of_two import larger_of_two
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.calibration.selectors.retention_budget import retention_budget
 from tests import toys
@@ -27,8 +27,8 @@ def test_the_pretrained_answers_lower_the_offset_but_never_raise_it_above_the_bu
     given = Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before)
     generous, strict = auto(given, budget=0.3), auto(given, budget=0.02)
     most = retention_budget(given, budget=0.3).offset
-    assert generous.offset == (bolder(given).offset + most) / 2 < most
-    assert strict.offset == retention_budget(given, budget=0.02).offset < bolder(given).offset
+    assert generous.offset == (larger_of_two(given).offset + most) / 2 < most
+    assert strict.offset == retention_budget(given, budget=0.02).offset < larger_of_two(given).offset
     assert generous.guarantee and strict.guarantee
 
 
@@ -62,6 +62,6 @@ def test_too_few_rows_promise_nothing() -> None:
 def test_without_a_budget_the_strongest_evidence_has_its_own_selector() -> None:
     given = toys.evidence()
     pick = lambda **more: without_budget(Evidence(seen=given.seen, **more))  # noqa: E731
-    assert pick() == "average-logit-gap" and pick(before=given.before) == "bolder"
+    assert pick() == "average-logit-gap" and pick(before=given.before) == "larger-of-two"
     assert pick(before=given.before, unlabelled=given.unlabelled) == "rate-matching"
     assert pick(unlabelled=given.unlabelled, labelled=given.labelled) == "labelled"

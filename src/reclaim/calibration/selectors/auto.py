@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.average_logit_gap import average_logit_gap
-from reclaim.calibration.selectors.bolder import bolder
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.calibration.selectors.labelled import labelled
+from reclaim.calibration.selectors.larger_of_two import larger_of_two
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.calibration.selectors.retention_budget import retention_budget, rows_needed
 
@@ -20,9 +20,9 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
 
     With labelled rows of all classes it is their best offset. Otherwise it is the retention budget, lowered so that the
     certificate holds: to what rate matching asks for where unlabelled target rows are given; else, where the pretrained
-    model's answers are, half of the way to bolder, because a budget tends to shift too much and bolder too little. With
-    too few held-out rows for a certificate it is gap matching, or the average logit gap without the pretrained model,
-    and promises nothing.
+    model's answers are, half of the way to the larger of two offsets (`larger_of_two`), because a budget tends to shift
+    too much and that offset too little. With too few held-out rows for a certificate it is gap matching, or the average
+    logit gap without the pretrained model, and promises nothing.
 
     Args:
         budget: the seen accuracy that may be lost, between 0 and 1.
@@ -44,7 +44,7 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
         how, wanted = "rate-matching within the budget", rate_matching(evidence)
         unlimited = wanted.offset
     elif evidence.before is not None and int(rows.seen.sum()) > 1:
-        how, wanted = "midway from bolder to the budget", bolder(evidence)
+        how, wanted = "midway from larger-of-two to the budget", larger_of_two(evidence)
         unlimited, middle = wanted.offset, (wanted.offset + certified.offset) / 2
         reason = f"{middle:.2f} is midway between {wanted.offset:.2f} and the budget's {certified.offset:.2f}"
         wanted = replace(wanted, offset=middle, reason=f"{reason}; {wanted.reason}")
@@ -62,14 +62,14 @@ def without_budget(evidence: Evidence) -> str:
     """The name of the selector that is best where no budget limits the offset.
 
     With labelled rows of all classes it is their best offset, with unlabelled target rows rate matching, otherwise
-    bolder; or the average logit gap, without the pretrained model or with one seen class.
+    the larger of two offsets; or the average logit gap, without the pretrained model or with one seen class.
     """
     if evidence.labelled is not None:
         return "labelled"
     if evidence.unlabelled is not None:
         return "rate-matching"
     rows = evidence.need("seen", by="auto")
-    return "bolder" if evidence.before is not None and int(rows.seen.sum()) > 1 else "average-logit-gap"
+    return "larger-of-two" if evidence.before is not None and int(rows.seen.sum()) > 1 else "average-logit-gap"
 
 
 def _named(how: str, chosen: Selection) -> Selection:

@@ -23,8 +23,7 @@ def average_logit_gap(evidence: Evidence) -> Selection:
         given, evaluation rows of absent classes with their labels included.
     """
     rows = evidence.need("seen", by="average-logit-gap")
-    assert rows.labels is not None
-    gap = mean_gap(rows.logits, rows.labels, rows.seen)
+    gap = mean_gap(rows.logits, rows.known_labels, rows.seen)
     return Selection(
         offset=gap,
         reason=f"on {len(rows)} held-out rows the other seen logits stand {gap:.2f} above the absent ones on average",

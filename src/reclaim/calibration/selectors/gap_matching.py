@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reclaim.calibration.evidence import Evidence, Selection, thinned
+from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.average_logit_gap import mean_gap
 from reclaim.core.arrays import row_blocks
 from reclaim.snapshots.metrics.margins import group_bests
@@ -35,7 +35,7 @@ def gap_matching(
     Source: Reclaim.
     """
     after, before = evidence.need("seen", by="gap-matching"), evidence.need("before", by="gap-matching")
-    now, then = (_gap(rows, form, without_own) for rows in thinned(after, before))
+    now, then = (_gap(rows.thinned(), form, without_own) for rows in (after, before))
     return Selection(
         offset=now - then,
         reason=f"the gap between seen and absent logits ({form}) was {then:.2f} before fine-tuning, is {now:.2f} now",
@@ -45,14 +45,13 @@ def gap_matching(
 
 
 def _gap(rows: Snapshot, form: str, without_own: bool) -> float:
-    assert rows.labels is not None
     if form == "mean":
-        return mean_gap(rows.logits, rows.labels, rows.seen, without_own=without_own)
+        return mean_gap(rows.logits, rows.known_labels, rows.seen, without_own=without_own)
     total = 0.0
     for block in row_blocks(rows.logits):
         z = rows.logits[block].to(torch.promote_types(rows.logits.dtype, torch.float32))
         if without_own:
-            z = z.scatter(1, rows.labels[block, None], -torch.inf)  # labels are seen: only the seen group changes
+            z = z.scatter(1, rows.known_labels[block, None], -torch.inf)  # labels are seen: only the seen group changes
         total += float(_group_difference(z, rows.seen, form).double().sum())
     return total / len(rows)
 

@@ -22,10 +22,9 @@ def own_class_left_out(evidence: Evidence) -> Selection:
     Source: Reclaim; the idea of treating seen classes as unseen is that of Chao et al., ECCV 2016.
     """
     rows = evidence.need("seen", by="own-class-left-out")
-    assert rows.labels is not None
     if int(rows.seen.sum()) < 2:
         raise BadInput("leaving each row's own class out needs two seen classes; only one is seen.")
-    m = margins(rows.logits, rows.labels, rows.seen)
+    m = margins(rows.logits, rows.known_labels, rows.seen)
     twins = Steps(  # the real rows are seen ones, their twins without the own class are absent ones, all to be won
         lost=sorted_values(m.margin[m.hit]), won=sorted_values(m.left_out), num_seen=len(rows), num_absent=len(rows)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reclaim.calibration.evidence import Evidence, Selection, thinned
+from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.arrays import row_blocks, sorted_values
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.margins import margins
@@ -50,11 +50,10 @@ def estimated(before: Snapshot, after: Snapshot) -> Steps:
     """
     if int(after.seen.sum()) < 2:
         raise BadInput("making each row's own class absent needs two seen classes; only one is seen.")
-    before, after = thinned(before, after)
-    assert after.labels is not None
-    m = margins(after.logits, after.labels, after.seen)
+    before, after = before.thinned(), after.thinned()
+    m = margins(after.logits, after.known_labels, after.seen)
     won = [
-        _twins(before.logits[block], after.logits[block], after.labels[block], after.seen)
+        _twins(before.logits[block], after.logits[block], after.known_labels[block], after.seen)
         for block in row_blocks(after.logits)
     ]
     return Steps(

@@ -42,12 +42,10 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
             "nothing."
         )
     risk = _risk(evidence, confidence)
-    assert rows.labels is not None
-    m = margins(rows.logits, rows.labels, rows.seen)
+    m = margins(rows.logits, rows.known_labels, rows.seen)
     was_right = m.right
     if reference is not None:
-        assert reference.labels is not None
-        was_right = margins(reference.logits, reference.labels, reference.seen).right
+        was_right = margins(reference.logits, reference.known_labels, reference.seen).right
 
     edges, lost, gained = _steps(m, was_right)
     n = len(rows)

@@ -25,10 +25,10 @@ def features(before: Snapshot, after: Snapshot) -> Finding:
     question = "Do the features still separate absent classes?"
     if before.features is None or after.features is None:
         return Finding(question, None, False, "Not measured: the snapshots carry no features (of `predict`).")
-    assert after.labels is not None
-    then = nearest_class_mean(before.features, after.labels, len(after.seen))
-    now = nearest_class_mean(after.features, after.labels, len(after.seen))
-    absent = ~after.seen[after.labels]
+    labels = after.known_labels
+    then = nearest_class_mean(before.features, labels, len(after.seen))
+    now = nearest_class_mean(after.features, labels, len(after.seen))
+    absent = ~after.seen[labels]
     if not absent.any():
         seen = change(then, now)
         return Finding(

@@ -19,8 +19,7 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024; the routing loss is Reclaim's.
     """
     question = "Are absent classes merely outvoted by the seen ones?"
-    assert before.labels is not None and after.labels is not None
-    then, now = margins(before.logits, before.labels, before.seen), margins(after.logits, after.labels, after.seen)
+    then, now = (margins(rows.logits, rows.known_labels, rows.seen) for rows in (before, after))
     absent = ~now.is_seen
     if not absent.any() or not now.is_seen.any():
         pull = change(then.margin, now.margin)

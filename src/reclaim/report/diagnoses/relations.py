@@ -21,11 +21,10 @@ def relations(before: Snapshot, after: Snapshot) -> Finding:
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024 (Acc_{U/U}); the rank correlation is ours.
     """
     question = "Are absent classes still told apart among themselves?"
-    assert before.labels is not None and after.labels is not None
     some = torch.linspace(0, len(after) - 1, min(len(after), 2000)).long().unique()
     num_absent = int((~after.seen).sum())
     order = rank_correlation(before.logits[some][:, ~before.seen], after.logits[some][:, ~after.seen])
-    absent = ~after.seen[after.labels]
+    absent = ~after.seen[after.known_labels]
     evidence: dict[str, float | int | str] = {"rank_correlation": order, "absent_rows": int(absent.sum())}
     if not absent.any() or num_absent < 2:
         return Finding(
@@ -36,8 +35,8 @@ def relations(before: Snapshot, after: Snapshot) -> Finding:
             "Rows of absent classes are needed to say what that means for accuracy.",
             evidence=evidence,
         )
-    then = margins(before.logits[absent], before.labels[absent], before.seen).hit
-    now = margins(after.logits[absent], after.labels[absent], after.seen).hit
+    then = margins(before.logits[absent], before.known_labels[absent], before.seen).hit
+    now = margins(after.logits[absent], after.known_labels[absent], after.seen).hit
     among = change(then, now)
     verb = "fell" if among.fell() else "rose" if among.rose() else "hardly changed"
     return Finding(

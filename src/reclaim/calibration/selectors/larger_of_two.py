@@ -8,10 +8,12 @@ from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.calibration.selectors.pseudo_absent import pseudo_absent
 
-__all__ = ["bolder"]
+__all__ = ["larger_of_two"]
+
+FORMERLY = {"larger-of-two": "bolder"}
 
 
-def bolder(evidence: Evidence) -> Selection:
+def larger_of_two(evidence: Evidence) -> Selection:
     """Gap matching or the best offset for pseudo-absent rows, whichever is larger.
 
     Both err on the low side more often than on the high one, for the rows they read are of classes that fine-tuning
@@ -21,7 +23,7 @@ def bolder(evidence: Evidence) -> Selection:
     Raises: BadInput if only one class is seen.
     Source: Reclaim.
     """
-    rows, _ = evidence.need("seen", by="bolder"), evidence.need("before", by="bolder")
+    rows, _ = evidence.need("seen", by="larger-of-two"), evidence.need("before", by="larger-of-two")
     matched, imitated = gap_matching(evidence), pseudo_absent(evidence)
     return replace(
         max(matched, imitated, key=lambda chosen: chosen.offset),

@@ -3,8 +3,8 @@
 import pytest
 
 from reclaim.calibration.evidence import Evidence
-from reclaim.calibration.selectors.bolder import bolder
 from reclaim.calibration.selectors.gap_matching import gap_matching
+from reclaim.calibration.selectors.larger_of_two import larger_of_two
 from reclaim.calibration.selectors.pseudo_absent import pseudo_absent
 from tests.calibration.shared import EVIDENCE, lowered
 
@@ -13,12 +13,12 @@ GIVEN = Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before)
 
 def test_it_is_the_larger_of_gap_matching_and_pseudo_absent() -> None:
     ends = gap_matching(GIVEN).offset, pseudo_absent(GIVEN).offset
-    assert ends[0] != ends[1] and bolder(GIVEN).offset == max(ends)
+    assert ends[0] != ends[1] and larger_of_two(GIVEN).offset == max(ends)
 
 
 def test_lowering_absent_logits_raises_it_by_as_much() -> None:
-    assert bolder(lowered(EVIDENCE, 1.7)).offset == pytest.approx(bolder(EVIDENCE).offset + 1.7, abs=0.02)
+    assert larger_of_two(lowered(EVIDENCE, 1.7)).offset == pytest.approx(larger_of_two(EVIDENCE).offset + 1.7, abs=0.02)
 
 
 def test_the_pretrained_model_itself_gets_no_offset() -> None:
-    assert bolder(Evidence(seen=EVIDENCE.before, before=EVIDENCE.before)).offset == 0
+    assert larger_of_two(Evidence(seen=EVIDENCE.before, before=EVIDENCE.before)).offset == 0
