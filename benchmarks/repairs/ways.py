@@ -20,8 +20,18 @@ from reclaim.repairs.plan import plan
 from reclaim.repairs.rows import MoreEvidence, Rows, separates
 from reclaim.snapshots.metrics.tradeoff import by_classes, curve_of
 
-__all__ = ["BUDGET", "Choice", "Way", "accuracies", "automatic", "in_hindsight", "pseudo_cross_validated", "then",
-           "with_selector", "within_one_error"]  # fmt: skip
+__all__ = [
+    "BUDGET",
+    "Choice",
+    "Way",
+    "accuracies",
+    "automatic",
+    "in_hindsight",
+    "pseudo_cross_validated",
+    "then",
+    "with_selector",
+    "within_one_error",
+]
 
 Offset = float | Calibrator  # of absent logits; or what a calibrator makes of all of them
 Choice = tuple[Mixture, Offset]

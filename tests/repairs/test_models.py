@@ -163,6 +163,14 @@ def test_more_evidence_reaches_the_selector(pair) -> None:
     assert done.offset.evidence == {"labelled": 150}
 
 
+def test_labels_of_unlabelled_data_are_not_read(pair) -> None:
+    val = TARGET.split("val")
+    nameless = replace(TARGET, splits={"val": replace(val, labels=0 * val.labels)})
+    how = Choices(mix=0.7, select="rate-matching")
+    done, other = (repair(*pair, TARGET, how, evidence=MoreEvidence(unlabelled=data)) for data in (TARGET, nameless))
+    assert done.offset == other.offset and any(done.offset.shifts)
+
+
 def test_without_two_groups_of_classes_there_is_nothing_to_repair(pair) -> None:
     with pytest.raises(BadInput, match="no class is absent"):
         repair(*pair, replace(TARGET, seen=ALL))

@@ -14,8 +14,18 @@ from reclaim.data.records import Data, Split
 from reclaim.repairs.choices import Choices
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["Both", "MoreEvidence", "Part", "Rows", "check_enough", "divide", "divide_rows", "halved", "hold_out",
-           "separates"]  # fmt: skip
+__all__ = [
+    "Both",
+    "MoreEvidence",
+    "Part",
+    "Rows",
+    "check_enough",
+    "divide",
+    "divide_rows",
+    "halved",
+    "hold_out",
+    "separates",
+]
 
 ENOUGH_TO_SEPARATE = 200  # held-out rows from which on one half chooses alpha and the other certifies the offset
 
