@@ -33,7 +33,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.repairs.scenarios.records import Scenario, World, seen_classes
+from benchmarks.repairs.scenarios.dividing import seen_classes
+from benchmarks.repairs.scenarios.records import Scenario, World
 from reclaim.core.files import atomic_file
 from reclaim.core.inference import Inference
 from reclaim.data.records import Data

@@ -10,16 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from benchmarks.repairs.scenarios.records import (
-    Family,
-    Recipe,
-    Scenario,
-    World,
-    divided,
-    from_data_folder,
-    plan,
-    split_of,
-)
+from benchmarks.repairs.scenarios.dividing import divided, plan, split_of
+from benchmarks.repairs.scenarios.records import Family, Recipe, Scenario, World, from_data_folder
 from reclaim.core.files import load_npz
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier

@@ -11,16 +11,8 @@ from scipy.ndimage import gaussian_filter, rotate, zoom
 from sklearn.datasets import load_digits
 from torch import nn
 
-from benchmarks.repairs.scenarios.records import (
-    Family,
-    Recipe,
-    Scenario,
-    World,
-    divided,
-    from_data_folder,
-    plan,
-    split_of,
-)
+from benchmarks.repairs.scenarios.dividing import divided, plan, split_of
+from benchmarks.repairs.scenarios.records import Family, Recipe, Scenario, World, from_data_folder
 from reclaim.core.files import load_npz
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split

@@ -9,16 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.repairs.scenarios.records import (
-    Family,
-    Recipe,
-    Scenario,
-    World,
-    divided,
-    from_data_folder,
-    plan,
-    split_of,
-)
+from benchmarks.repairs.scenarios.dividing import divided, plan, split_of
+from benchmarks.repairs.scenarios.records import Family, Recipe, Scenario, World, from_data_folder
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.load import load_data
 from reclaim.data.records import Data, Split

@@ -7,22 +7,17 @@ design set, on which methods may be developed, and a confirmation set, which is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from reclaim.data.records import Data, Split
+from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
 
-__all__ = ["Family", "Recipe", "Scenario", "World", "divided", "from_data_folder", "plan", "seen_classes", "split_of"]
+__all__ = ["Family", "Recipe", "Scenario", "World", "from_data_folder"]
 
-SHARES = (20, 50, 80)
 BATCH = 32
 
 
@@ -110,38 +105,3 @@ class Family:
 def from_data_folder(name: str) -> Path:
     """A file of the real data."""
     return Path(os.environ.get("RECLAIM_DATA", "../shared/data")) / name
-
-
-def plan(family: str, recipes: Sequence[Recipe], count: int, shifts: Sequence[str] = ("",)) -> tuple[Scenario, ...]:
-    """A balanced part of all combinations: three seeds, and other seen classes every time."""
-    return tuple(
-        Scenario(
-            family,
-            share=SHARES[(i + i // len(recipes)) % len(SHARES)],
-            split=i,
-            recipe=recipes[i % len(recipes)],
-            shift=shifts[(i + 2 * (i // 3)) % len(shifts)],
-            seed=3 * i // count,
-        )
-        for i in range(count)
-    )
-
-
-def seen_classes(classes: Sequence[str], share: int, seed: int) -> tuple[str, ...]:
-    """`share` per cent of the classes, drawn at random."""
-    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed)).tolist()
-    return tuple(classes[i] for i in order[: round(share * len(classes) / 100)])
-
-
-def split_of(x: np.ndarray, y: Tensor) -> Split:
-    """Inputs [N, …] with labels [N]."""
-    return Split(y, x.__getitem__, str)
-
-
-def divided(rows: Split, seed: int, **sizes: int) -> dict[str, Split]:
-    """Parts of the given sizes that share no row; what is left over is dropped."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    ends = np.cumsum(list(sizes.values())).tolist()
-    if ends[-1] > len(rows):
-        raise ValueError(f"{ends[-1]} rows are wanted of {len(rows)}.")
-    return {name: rows.rows(order[end - size : end]) for (name, size), end in zip(sizes.items(), ends, strict=True)}
