@@ -19,7 +19,7 @@ from reclaim.cli.naming import flag_of
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
 
-__all__ = ["COMMANDS", "app", "main"]
+__all__ = ["COMMANDS", "about", "app", "main"]
 
 app = App(
     name="reclaim",
