@@ -22,10 +22,11 @@ bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.speed.trade_off_curve
 	$(BIN)/python -m benchmarks.speed.prediction
 	$(BIN)/python -m benchmarks.speed.predict_loop
+	$(BIN)/python -m benchmarks.speed.loop
 	$(BIN)/python -m benchmarks.calibration.tables
 	$(BIN)/python -m benchmarks.repairs.choosing
 
-# hours: every benchmark, every fine-tuning behind the tables of docs/repair.md, every entry of papers/published in full
+# hours: every benchmark, every fine-tuning behind the tables of docs/results/repair.md, every entry of papers/published in full
 long: bench
 	for set in design confirmation; do \
 	  $(BIN)/python -m benchmarks.repairs.run run --set $$set && \
