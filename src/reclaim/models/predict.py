@@ -92,6 +92,8 @@ def answers(
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
     where = find_device(inference)
+    with torch.inference_mode(False):  # weights that are moved within it could not be trained afterwards
+        model.module.to(where)
     columns = None if model.classes == classes else model.columns(classes).to(where)
     caught: list[Tensor] = []
 
@@ -100,7 +102,7 @@ def answers(
 
     hook = model.last_layer.register_forward_pre_hook(keep)
     try:
-        with evaluating(model.module.to(where)) as module:
+        with evaluating(model.module) as module:
             start = 0
             loader = evaluation_batches(model, rows, inference)
             for x, _ in track(loader, what, total=len(loader)):

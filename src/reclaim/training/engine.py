@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from reclaim.core.compat import as_unprepared
+from reclaim.models.forward import device_of
 from reclaim.training.budget import Budget
 from reclaim.training.trained import Part, only_trained, parameters_of, put_back
 
@@ -89,9 +90,10 @@ def engine_of(
 ) -> Iterator[Engine]:
     """An engine for a while.
 
-    However it ends, the network is an ordinary one again, in evaluation mode, with its parameters' flags of before, and
-    the caller's random numbers go on as if nothing had been drawn.
+    However it ends, the network is an ordinary one again, where it was, in evaluation mode, with its parameters' flags
+    of before, and the caller's random numbers go on as if nothing had been drawn.
     """
+    where = device_of(net)
     with torch.random.fork_rng(), only_trained(net, parameters_of(params)), as_unprepared(net):
         try:
             engine = Engine(accelerator, net, params, budget)
@@ -101,7 +103,7 @@ def engine_of(
             finally:
                 engine.hook.remove()  # it holds the optimizer's state in memory
         finally:
-            net.eval()
+            net.eval().to(where)
 
 
 def seeding(device: torch.device) -> Callable[[int], object]:

@@ -47,8 +47,8 @@ def module_steps(
 
     Seeds, precision, processes, the learning rate, resuming and the display are taken care of. The learning rate falls
     along one cosine over the whole budget. Random numbers that are drawn between two batches depend on the seed, the
-    batch's number and the process alone. However the loop is left, the network is an ordinary one afterwards, in
-    evaluation mode and with its parameters' flags of before, and the caller's random numbers go on as before.
+    batch's number and the process alone. However the loop is left, the network is an ordinary one afterwards, where it
+    was, in evaluation mode and with its parameters' flags of before, and the caller's random numbers go on as before.
 
     Args:
         make: makes the network's inputs of the examples that `rows` reads.
