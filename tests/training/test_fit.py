@@ -75,8 +75,8 @@ def test_labels_are_outputs_of_the_model_and_rows_are_rows_of_seen_classes() -> 
     mixed = replace(DATA, splits={"train": DATA.split("val")})  # has rows of absent classes too
     rows = mixed.seen_only("train")
     for batch in steps(wide, mixed, BUDGET):
-        assert torch.equal(batch.y, rows.labels[batch.rows] + 1)
-        assert torch.equal(batch.x, torch.stack([torch.from_numpy(rows.read(i)) for i in batch.rows.tolist()]))
+        assert torch.equal(batch.y.cpu(), rows.labels[batch.rows] + 1)
+        assert torch.equal(batch.x.cpu(), torch.stack([torch.from_numpy(rows.read(i)) for i in batch.rows.tolist()]))
 
 
 def test_only_the_parameters_named_are_trained_and_flags_are_restored() -> None:

@@ -49,8 +49,8 @@ def near_features(model: Classifier, strength: float, budget: Budget = BUDGET) -
     try:
         for batch in steps(tuned, DATA, budget):
             loss = classification(batch)  # runs the network, so that its features are there
-            loss = loss + strength * sum(mse_loss(now[name], teacher[name][batch.rows]) for name in layers)
-            batch.backward(loss)
+            apart = [mse_loss(f, teacher[name][batch.rows].to(f.device)) for name, f in now.items()]
+            batch.backward(loss + strength * sum(apart))
             batch.step()
     finally:
         for hook in hooks:
@@ -77,7 +77,7 @@ def turning_back(model: Classifier, strength: float, budget: Budget = BUDGET) ->
     for batch in steps(tuned, DATA, budget):
         batch.backward(classification(batch))
         for name, gradient in batch.gradients.items():
-            away = theta[name].detach() - start[name]
+            away = theta[name].detach() - start[name].to(gradient.device)
             along = (gradient * away).sum() / away.square().sum().clamp(min=1e-12)
             gradient.sub_(strength * along.clamp(max=0) * away)
         batch.step()
@@ -108,8 +108,9 @@ class Radii(nn.Module):
     def forward(self, theta: dict[str, Tensor]) -> dict[str, Tensor]:
         allowed = {}
         for radius, (name, start) in zip(self.size, self.start.items(), strict=True):
-            away = theta[name].detach() - start
-            allowed[name] = start + (radius.clamp(min=0) / (away.norm() + 1e-8)).clamp(max=1) * away
+            now = theta[name].detach()
+            start, radius = start.to(now.device), radius.clamp(min=0).to(now.device)
+            allowed[name] = start + (radius / ((now - start).norm() + 1e-8)).clamp(max=1) * (now - start)
         return allowed
 
 

@@ -74,6 +74,7 @@ def test_what_else_changes_is_resumed_with_the_run(tmp_path: Path) -> None:
         for batch in steps(model, DATA, BUDGET, state=[mean]):
             if batch.number == stop:
                 raise Killed
+            mean.to(batch.y.device)
             pull = sum(
                 (p - q).square().sum() for p, q in zip(model.module.parameters(), mean.parameters(), strict=True)
             )
