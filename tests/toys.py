@@ -192,6 +192,11 @@ def copied(theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in theta.items()}
 
 
+def group_margin(logits: Tensor, seen: Tensor) -> Tensor:
+    """[N], how far the largest seen logit of a row [N, C] stands above the largest absent one."""
+    return logits[:, seen].amax(dim=1) - logits[:, ~seen].amax(dim=1)
+
+
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     """Whether two state dicts are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -206,8 +206,8 @@ def test_what_cannot_be_used_is_refused_in_words_that_fit() -> None:
     refused(r"Did you mean 'temperature'", method="temprature")
     refused(r"'chain' joins calibrators .* those that are: beta, ", method="chain")
     refused(r"'vector' has no number called rigde; it has: ridge\.", method="vector", numbers={"rigde": 1})
-    refused(r"the safer method here is temperature", method="vector", x=x[:5], y=[0, 1, 2, 0, 1],
-            estimator=FrozenEstimator(LogisticRegression().fit(x, y)))  # fmt: skip
+    trained, few = FrozenEstimator(LogisticRegression().fit(x, y)), [0, 1, 2, 0, 1]
+    refused(r"the safer method here is temperature", method="vector", x=x[:5], y=few, estimator=trained)
     refused(r"fold 1 of 3 has no rows to train on of 0\.\n", y=np.sort(y), cv=KFold(3))
     refused(r"SVC gives no score per class", estimator=SVC(decision_function_shape="ovo"))
 

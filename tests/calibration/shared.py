@@ -10,7 +10,7 @@ def lowered(evidence: Evidence, by: float) -> Evidence:
     """The same evidence with the absent logits of the model to repair lowered."""
     changed = {}
     for kind in ("seen", "unlabelled", "source", "labelled"):
-        rows = getattr(evidence, kind)
+        rows = evidence.given()[kind]
         changed[kind] = replace(rows, logits=rows.logits.double() - by * (~rows.seen))
     return replace(evidence, **changed)
 
@@ -19,7 +19,7 @@ def scaled(evidence: Evidence, by: float) -> Evidence:
     """The same evidence with all logits multiplied."""
     changed = {}
     for kind in ("seen", "before", "unlabelled", "source", "labelled"):
-        rows = getattr(evidence, kind)
+        rows = evidence.given()[kind]
         changed[kind] = replace(rows, logits=rows.logits.double() * by)
     return replace(evidence, **changed)
 

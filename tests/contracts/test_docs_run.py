@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import reclaim
+from reclaim.calibration.protocol import Fitted
 from reclaim.cli.main import COMMANDS
 from tests import toys
 
@@ -76,7 +77,7 @@ def test_the_example_calibrator_passes_its_own_tests() -> None:
     with module("reclaim.calibration.calibrators.brier_temperature", calibrator) as made:
         assert run_tests(tests) == 1
         z, y, seen = toys.logits()
-        assert torch.equal(made.BrierTemperature(2.0, (True,) * 7)(z), z / 2)
+        assert torch.equal(made.BrierTemperature(2.0, Fitted((True,) * 7))(z), z / 2)
         fitted = made.BrierTemperature.fit(z[seen[y]], y[seen[y]], seen)
         alone = made.BrierTemperature.fit(z[seen[y]][:, seen], (seen.cumsum(0) - 1)[y[seen[y]]])
         assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-4)

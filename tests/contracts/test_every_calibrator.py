@@ -1,7 +1,12 @@
-"""What every calibrator must do. One without a `fit` has a ``make(seen)`` in its test file."""
+"""What every calibrator must do.
+
+What differs is said by the method's own test file: ``make(seen)`` of one that has no `fit`, and ``READS_ABSENT_ROWS``
+of one that takes rows of absent classes, and logits that look like probabilities, without reading them.
+"""
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,27 +15,38 @@ from torch import Tensor
 from reclaim.bridges.modules import as_module
 from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.files import load_calibrator, save_calibrator
-from reclaim.calibration.protocol import Calibrator
+from reclaim.calibration.protocol import Calibrator, as_affine
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
 from reclaim.snapshots.metrics.accuracy import accuracy
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("calibrators"))
-FITTED = pytest.mark.parametrize("name", [name for name in names("calibrators") if name != "chain"])
+FITS = [name for name in names("calibrators") if "fit" in vars(find("calibrators", name))]
+FITTED = pytest.mark.parametrize("name", FITS)
+
+
+def said(name: str) -> dict[str, Any]:
+    """What the method's own test file says of it."""
+    return vars(importlib.import_module(f"tests.calibration.calibrators.test_{name.replace('-', '_')}"))
+
+
+def held_out(seen: Tensor, order: Tensor | None = None) -> Snapshot:
+    """Rows of seen classes; with `order`, with their classes in that order."""
+    z, y, first = toys.logits(n=400, seed=9)
+    rows = Snapshot(z, y, first, classes=tuple("abcdefg"), data="toy", split="val").seen_rows()
+    return rows if order is None else rows.reordered([rows.classes[column] for column in order])
 
 
 def make(name: str, seen: Tensor, order: Tensor | None = None) -> Calibrator:
     """One fitted to held-out rows of seen classes; with `order`, to the same rows with their classes in that order."""
     method = find("calibrators", name)
-    if not hasattr(method, "fit"):
-        module = importlib.import_module(f"tests.calibration.calibrators.test_{name.replace('-', '_')}")
-        made: Calibrator = module.make(seen)
+    if "fit" not in vars(method):
+        made: Calibrator = said(name)["make"](seen)
         return made
-    z, y, first = toys.logits(n=400, seed=9)
-    keep = first[y]
-    z, y = z[keep], y[keep]
-    fitted: Calibrator = method.fit(*((z, y, first) if order is None else (z[:, order], order.argsort()[y], seen)))
+    rows = held_out(seen, order)
+    fitted: Calibrator = method.fit(rows.logits, rows.labels, rows.seen)
     return fitted
 
 
@@ -67,9 +83,8 @@ def test_rows_that_answered_an_absent_class_still_do(name: str) -> None:
     z, _, seen = toys.logits()
     calibrate = make(name, seen)
     made = calibrate(z)
-    gap = lambda logits: logits[:, seen].amax(1) - logits[:, ~seen].amax(1)  # noqa: E731
-    lost = (gap(z) <= 0) & (gap(made) > 0)
-    one_line_for_all = hasattr(calibrate, "affine") and not getattr(calibrate, "keeps_order", True)
+    lost = (toys.group_margin(z, seen) <= 0) & (toys.group_margin(made, seen) > 0)
+    one_line_for_all = as_affine(calibrate) is not None and not calibrate.keeps_order
     assert float(lost.double().mean()) <= (0.02 if one_line_for_all else 0)
 
 
@@ -78,7 +93,7 @@ def test_the_order_inside_each_group_stays_where_it_is_promised(name: str) -> No
     z, _, seen = toys.logits()
     calibrate = make(name, seen)
     made = calibrate(z)
-    for group in (seen, ~seen) if getattr(calibrate, "keeps_order", True) else (~seen,):
+    for group in (seen, ~seen) if calibrate.keeps_order else (~seen,):
         order = z[:, group].argsort(dim=1)
         assert bool((made[:, group].gather(1, order).diff(dim=1) >= 0).all())
         assert torch.equal(z[:, group].argmax(dim=1), made[:, group].argmax(dim=1))
@@ -110,8 +125,12 @@ def test_rows_it_cannot_use_are_refused_with_the_reason(name: str) -> None:
         fit(broken, y, seen)
     with pytest.raises(BadInput, match="out of range"):
         fit(z, y + 1, seen)
-    if name == "logit-offset":
-        return  # it leaves rows of absent classes out unread, and needs no probabilities
+    with pytest.raises(BadInput, match="give it alone"):
+        fit(Snapshot(z, y, seen), y, seen)
+    with pytest.raises(BadInput, match="needs labelled rows: give labels"):
+        fit(z)
+    if "READS_ABSENT_ROWS" in said(name):
+        return
     with pytest.raises(BadInput, match=r"the logarithm of the probabilities: logits="):
         fit(z.softmax(dim=1), y, seen)
     with pytest.raises(BadInput, match="of absent classes, the first is row 2"):
@@ -122,6 +141,17 @@ def test_rows_it_cannot_use_are_refused_with_the_reason(name: str) -> None:
         fit(z[y == 0], y[y == 0], torch.arange(7) == 0)
     with pytest.raises(BadInput, match="none were given"):
         fit(z[:0], y[:0], seen)
+
+
+@FITTED
+def test_a_snapshot_brings_the_names_and_the_origin_that_arrays_lack(name: str) -> None:
+    z, _, seen = toys.logits()
+    rows, fit = held_out(seen), find("calibrators", name).fit
+    of_rows, of_arrays = fit(rows), fit(rows.logits, rows.labels, rows.seen)
+    assert of_rows.fitted.seen == tuple(seen.tolist()) == of_arrays.fitted.seen
+    assert of_rows.fitted.classes == rows.classes and of_rows.fitted.origin == "toy:val"
+    assert of_arrays.fitted.origin == "" and of_arrays.fitted.details == of_rows.fitted.details
+    assert torch.equal(of_rows(z), of_arrays(z))
 
 
 @EVERY
@@ -138,8 +168,9 @@ def test_saved_and_loaded_it_is_the_same(name: str, tmp_path: Path) -> None:
 def test_an_affine_one_equals_its_affine_map(name: str) -> None:
     z, _, seen = toys.logits()
     made = make(name, seen)
-    if hasattr(made, "affine"):
-        affine = made.affine()
+    affine = as_affine(made)
+    if affine is not None:
+        torch.testing.assert_close(affine(z), made(z))
         scaled = z * affine.scale if affine.scale.ndim == 1 else z @ affine.scale.T
         torch.testing.assert_close(scaled + affine.shift, made(z))
 

@@ -153,8 +153,8 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     def cummin(self: Any, dim: int) -> Any:
         size, step = self.shape[dim], 1
         while step < size:
-            cut = lambda start, stop: op.Slice(self, [start], [stop], [dim])  # noqa: B023, E731
-            self = op.Min(self, op.Concat(cut(0, step), cut(0, size - step), axis=dim))
+            start, earlier = (op.Slice(self, [0], [stop], [dim]) for stop in (step, size - step))
+            self = op.Min(self, op.Concat(start, earlier, axis=dim))
             step *= 2
         return self, op.Constant(value_int=-1)  # nobody asks for the places
 

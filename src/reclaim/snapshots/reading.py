@@ -107,24 +107,31 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
     for file, rows in zip(files, sizes, strict=True):
         part = _from_safetensors(existing(file), finite=True)
         first = first or part
-        same = (part.classes == first.classes and torch.equal(part.seen, first.seen)
-                and part.logits.dtype == first.logits.dtype and (part.labels is None) == (first.labels is None)
-                and (part.features is None) == (first.features is None))  # fmt: skip
+        same = (
+            part.classes == first.classes
+            and torch.equal(part.seen, first.seen)
+            and part.logits.dtype == first.logits.dtype
+            and (part.labels is None) == (first.labels is None)
+            and (part.features is None) == (first.features is None)
+        )
         if len(part) != rows or not same:
             raise BadInput(f"{file} does not belong to {index}: it has other rows, classes or tensors. Predict again.")
         if part.labels is not None:
             labels.append(part.labels.clone())
     assert first is not None
-    shards = lambda name, like: Shards([partial(_tensor, file, name) for file in files], sizes, like)  # noqa: E731
-    logits = shards("logits", first.logits)
+    logits = _shards("logits", files, sizes, first.logits)
     return replace(
         first,
         logits=logits,
         labels=None if first.labels is None else torch.cat(labels),
         seen=first.seen.clone(),  # a view would keep its file mapped
-        features=None if first.features is None else shards("features", first.features),
+        features=None if first.features is None else _shards("features", files, sizes, first.features),
         checked=logits if finite else None,
     )
+
+
+def _shards(name: str, files: list[Path], sizes: list[int], like: Tensor) -> Shards:
+    return Shards([partial(_tensor, file, name) for file in files], sizes, like)
 
 
 def _tensor(path: Path, name: str) -> Tensor:

@@ -27,8 +27,10 @@ _TYPES = {torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torc
 def save_snapshot(path: Path, snapshot: Snapshot, *, shard_size: int = SHARD_SIZE) -> None:
     """Write a snapshot; as several files and an index if it is larger than `shard_size` bytes."""
     width = None if snapshot.features is None else snapshot.features.shape[1]
-    with snapshot_file(path, snapshot, len(snapshot), width, labelled=snapshot.labels is not None,
-                       dtype=snapshot.logits.dtype, shard_size=shard_size) as write:  # fmt: skip
+    labelled, dtype = snapshot.labels is not None, snapshot.logits.dtype
+    with snapshot_file(
+        path, snapshot, len(snapshot), width, labelled=labelled, dtype=dtype, shard_size=shard_size
+    ) as write:
         for block in row_blocks(snapshot.logits):
             labels, features = (None if all_ is None else all_[block] for all_ in (snapshot.labels, snapshot.features))
             write(block.start, snapshot.logits[block], labels, features)
@@ -79,8 +81,8 @@ def snapshot_file(
             for index in range(first // most, -(-last // most)):
                 begin = index * most
                 part = slice(max(first, begin) - first, min(last, begin + most) - first)
-                pick = lambda values, part=part: None if values is None else values[part]  # noqa: E731
-                parts[index](max(first, begin) - begin, logits[part], pick(labels), pick(features))
+                labels_, features_ = (None if values is None else values[part] for values in (labels, features))
+                parts[index](max(first, begin) - begin, logits[part], labels_, features_)
 
         yield write
     if len(sizes) > 1:

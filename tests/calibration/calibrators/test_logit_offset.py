@@ -13,6 +13,8 @@ from reclaim.calibration.selectors.retention_budget import retention_budget
 from reclaim.core.errors import BadInput
 from tests import toys
 
+READS_ABSENT_ROWS = True  # it takes them, and leaves them out unread
+
 
 def make(seen: Tensor) -> LogitOffset:
     return LogitOffset(2.5, Fitted(tuple(seen.tolist()), details={"budget": 0.05}), evidence={"seen": 3})

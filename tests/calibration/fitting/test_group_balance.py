@@ -45,8 +45,8 @@ def test_a_map_that_would_move_the_balance_is_held_back_towards_the_temperature(
     torch.testing.assert_close(made.inner.scale, wild.scale)
     z, y, seen = toys.logits(5000, seed=1, sunk=0.5)
     whole = spread(made.inner, made.rest, Fitted(tuple(seen.tolist())), ())
-    before, after = accuracy(z, y, seen), accuracy(z * whole.scale.diagonal() + whole.shift if dense
-                                                   else z * whole.scale + whole.shift, y, seen)  # fmt: skip
+    scale = whole.scale.diagonal() if dense else whole.scale
+    before, after = accuracy(z, y, seen), accuracy(z * scale + whole.shift, y, seen)
     assert before.absent - after.absent < 0.03 and before.seen - after.seen < 0.03
 
 

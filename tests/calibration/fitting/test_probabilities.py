@@ -8,6 +8,7 @@ from torch import Tensor
 
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.core.registry import find
+from tests import toys
 from tests.calibration.reference import nll, sampled
 
 # what labels of fresh rows may cost more than under the best temperature, which is the truth here, so that everything
@@ -47,8 +48,8 @@ def test_the_margin_between_the_groups_is_divided_by_the_temperature(name: str, 
     z, y = sampled()
     seen = torch.tensor([True, True, False, True, False])
     made = find("calibrators", name).fit(4 * z[seen[y]], y[seen[y]], seen, **numbers)
-    margin = lambda logits: logits[:, seen].amax(dim=1) - logits[:, ~seen].amax(dim=1)  # noqa: E731
-    torch.testing.assert_close(margin(made(4 * z)), margin(4 * z) / made.temperature, rtol=1e-4, atol=1e-5)
+    before, after = (toys.group_margin(logits, seen) for logits in (4 * z, made(4 * z)))
+    torch.testing.assert_close(after, before / made.temperature, rtol=1e-4, atol=1e-5)
     assert made.temperature == pytest.approx(4, rel=0.1)
 
 

@@ -12,9 +12,11 @@ from reclaim.calibration.selectors.labelled import labelled
 from reclaim.calibration.selectors.larger_of_two import larger_of_two
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.calibration.selectors.retention_budget import retention_budget
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 from tests.calibration.shared import EVIDENCE
 
+INSTEAD = ("labelled",)  # labelled rows of all classes are all that it reads, where there are any
 FEW = Evidence(seen=EVIDENCE.seen.rows(torch.arange(12)), before=EVIDENCE.before.rows(torch.arange(12)))
 
 
@@ -61,7 +63,10 @@ def test_too_few_rows_promise_nothing() -> None:
 
 def test_without_a_budget_the_strongest_evidence_has_its_own_selector() -> None:
     given = toys.evidence()
-    pick = lambda **more: without_budget(Evidence(seen=given.seen, **more))  # noqa: E731
+
+    def pick(**more: Snapshot | None) -> str:
+        return without_budget(Evidence(seen=given.seen, **more))
+
     assert pick() == "average-logit-gap" and pick(before=given.before) == "larger-of-two"
     assert pick(before=given.before, unlabelled=given.unlabelled) == "rate-matching"
     assert pick(unlabelled=given.unlabelled, labelled=given.labelled) == "labelled"
