@@ -43,7 +43,7 @@ def test_no_benchmark_has_the_name_of_a_public_function() -> None:
     assert not {path.stem for path in BENCHMARKS} & set(reclaim.__all__)
 
 
-@pytest.mark.parametrize("family", ["recipes", "merges", "diagnoses", "papers"])
+@pytest.mark.parametrize("family", ["recipes", "merges", "diagnoses", "papers", "calibrators", "selectors"])
 def test_contracts_ask_no_method_for_its_name(family: str) -> None:
     """What is so for one method alone stands in that method's own test."""
     name = {"diagnoses": "diagnosis"}.get(family, family.removesuffix("s"))
