@@ -63,3 +63,30 @@ def test_of_many_held_out_rows_one_half_chooses_and_the_other_certifies() -> Non
 def test_of_few_all_do_both() -> None:
     data = Data(toys.CLASSES, {"val": rows(199, [0, 2, 3]), "test": rows(9, [0])}, toys.SEEN, "x")
     assert not divide(data).separate_rows
+
+
+def in_groups(split: Split, size: int) -> Split:
+    return Split(split.labels, split.read, split.name, torch.arange(len(split)) // size)
+
+
+def test_no_group_is_on_two_sides() -> None:
+    data = Data(toys.CLASSES, {"all": in_groups(rows(3000, [0, 1, 2, 3, 4]), 5)}, toys.SEEN, "x")
+    for seed in range(5):
+        made = divide(data, Choices(seed=seed))
+        assert made.separate_rows
+        choose, certify, report = (set(part.groups.tolist()) for part in (made.choose, made.certify, made.report))
+        assert not choose & certify and not choose & report and not certify & report
+        assert len(choose) + len(certify) + len(report) == 600
+    again = divide(data, Choices(seed=4))
+    assert read(again.choose.split) == read(made.choose.split)
+
+
+def test_it_takes_many_groups_to_separate_rows() -> None:
+    few = Data(toys.CLASSES, {"val": in_groups(rows(4000, [0, 2, 3]), 100), "test": rows(9, [0])}, toys.SEEN, "x")
+    assert not divide(few).separate_rows
+
+
+def test_a_group_that_would_choose_and_report_is_named() -> None:
+    splits = {"val": in_groups(rows(30, [0, 2]), 3), "test": in_groups(rows(9, [0, 1]), 3)}
+    with pytest.raises(BadInput, match=r"3 groups have rows that choose, in \"val\", and .* in \"test\": 0, 1, 2"):
+        divide(Data(toys.CLASSES, splits, toys.SEEN, "x"))

@@ -37,6 +37,7 @@ class Rows:
         seen: [C] bool.
         classes: one name per class; empty if unknown.
         origin: data and split of the rows; empty if unknown.
+        groups: [N] int64, which rows belong together; None where each stands alone.
     """
 
     logits: Tensor
@@ -44,6 +45,7 @@ class Rows:
     seen: Tensor
     classes: tuple[str, ...] = ()
     origin: str = ""
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,12 +88,13 @@ class Rows:
     def pick(self, which: Tensor) -> Rows:
         """Only the rows of the indices `which`, in their order here."""
         which = which.sort().values
-        return replace(self, logits=self.logits[which], labels=self.labels[which])
+        groups = None if self.groups is None else self.groups[which]
+        return replace(self, logits=self.logits[which], labels=self.labels[which], groups=groups)
 
     def snapshot(self) -> Snapshot:
         """The rows as a snapshot, with labels among all classes."""
         labels = self.seen.nonzero().squeeze(1)[self.labels]
-        return Snapshot(self.logits, labels, self.seen, classes=self.classes, checked=self.logits)
+        return Snapshot(self.logits, labels, self.seen, classes=self.classes, groups=self.groups, checked=self.logits)
 
     def fitted(self, details: Mapping[str, Any]) -> Fitted:
         """What a fit to these rows leaves behind."""
@@ -145,7 +148,7 @@ def calibration_rows(
             raise BadInput(f"{what} cannot be fitted to {n} rows.", safer)
         raise BadInput(f"{what} cannot be fitted to {n} rows; the safer method here is {safer}.")
     classes = rows.classes if rows is given else ()  # arrays have no names
-    return Rows(rows.logits, (rows.seen.cumsum(0) - 1)[y], rows.seen, classes, rows.origin)
+    return Rows(rows.logits, (rows.seen.cumsum(0) - 1)[y], rows.seen, classes, rows.origin, rows.groups)
 
 
 def given_snapshot(given: Given, labels: Array | None = None, seen: Array | None = None) -> Snapshot:

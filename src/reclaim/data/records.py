@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput, few, unknown
+from reclaim.core.frozen import store
+from reclaim.core.groups import check_members
 
 __all__ = ["Data", "Split"]
 
@@ -22,11 +24,19 @@ class Split:
         labels: [N] int64, indices into the classes of the data.
         read: gives example i as stored, an image or an array; BadInput, naming it, if it cannot be read.
         name: what to call example i in a message.
+        groups: [N] int64, which examples belong together (a patient, a document); None where each stands alone.
+        group_names: the name of each group by its number; empty where they have none.
     """
 
     labels: Tensor
     read: Callable[[int], Any]
     name: Callable[[int], str]
+    groups: Tensor | None = None
+    group_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.groups is not None:
+            store(self, groups=check_members(self.groups, len(self.labels), self.group_names))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,7 +45,13 @@ class Split:
         """Only the examples `which`, a mask [N] or indices."""
         index = which.nonzero().squeeze(1) if which.dtype == torch.bool else which
         where = index.tolist()
-        return Split(self.labels[index], lambda i: self.read(where[i]), lambda i: self.name(where[i]))
+        return Split(
+            self.labels[index],
+            lambda i: self.read(where[i]),
+            lambda i: self.name(where[i]),
+            None if self.groups is None else self.groups[index],
+            self.group_names,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,18 +68,40 @@ def predict(
     blocks = answers(model, rows, data.classes, inference, what=split)
     width = model.num_features if features else None
     if out is not None:
-        with snapshot_file(out, about, len(rows), width, dtype=dtype, shard_size=shard_size) as write:
+        with snapshot_file(
+            out,
+            about,
+            len(rows),
+            width,
+            groups=rows.groups,
+            group_names=rows.group_names,
+            dtype=dtype,
+            shard_size=shard_size,
+        ) as write:
             for start, z, f in blocks:
                 check_finite(z, start)
                 write(start, z, rows.labels[start : start + len(z)], f)
         return reopen_snapshot(out)
-    logits = torch.empty(len(rows), len(data.classes), dtype=dtype)
+    return _in_memory(about, rows, blocks, width, dtype)
+
+
+def _in_memory(
+    about: Snapshot,
+    rows: Split,
+    blocks: Iterable[tuple[int, Tensor, Tensor]],
+    width: int | None,
+    dtype: torch.dtype,
+) -> Snapshot:
+    """The blocks as one snapshot, with `width` features or none."""
+    logits = torch.empty(len(rows), len(about.classes), dtype=dtype)
     kept = None if width is None else torch.empty(len(rows), width, dtype=dtype)
     for start, z, f in blocks:
         logits[start : start + len(z)] = z
         if kept is not None:
             kept[start : start + len(z)] = f
-    return Snapshot(logits, rows.labels, data.seen, kept, None, data.classes, split, about.model, data.source)
+    return replace(
+        about, logits=logits, labels=rows.labels, features=kept, groups=rows.groups, group_names=rows.group_names
+    )
 
 
 @torch.inference_mode()

@@ -174,7 +174,7 @@ def _tried(alpha: float, given: Evidence, budget: float | None, start: float) ->
 
 def _offset_of(given: Evidence, rows: Snapshot, budget: float | None) -> tuple[Selection, bool]:
     """The offset that a mixture would get, and whether the budget allows it. Too few rows to say allow everything."""
-    if budget is None or given.labelled is not None or len(rows) < rows_needed(given, budget):
+    if budget is None or given.labelled is not None or rows.units < rows_needed(given, budget):
         return find("selectors", without_budget(given))(given), True
     chosen = auto(given, budget=budget)
     return chosen, chosen.guarantee is not None

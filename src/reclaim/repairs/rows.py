@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
-import torch
 from torch import Tensor
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import BadInput, few
+from reclaim.core.groups import units
+from reclaim.data.division import divided
 from reclaim.data.records import Data, Split
 from reclaim.repairs.choices import Choices
 from reclaim.snapshots.snapshot import Snapshot
@@ -27,13 +28,18 @@ __all__ = [
     "separates",
 ]
 
-ENOUGH_TO_SEPARATE = 200  # held-out rows from which on one half chooses alpha and the other certifies the offset
+ENOUGH_TO_SEPARATE = 200  # held-out rows, or groups, from which on one half chooses alpha and the other certifies
 
 
 class Pickable(Protocol):
     """Rows of any kind."""
 
     def __len__(self) -> int: ...
+
+    @property
+    def groups(self) -> Tensor | None:
+        """[N], which of them belong together; None where each stands alone."""
+        ...
 
     def rows(self, which: Tensor) -> Self:
         """Those at the indices `which`."""
@@ -62,6 +68,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def groups(self) -> Tensor | None:
+        """Which rows belong together, [N]."""
+        return self.split.groups
+
     def rows(self, which: Tensor) -> Part:
         """Those at the indices `which`."""
         return replace(self, split=self.split.rows(which))
@@ -84,6 +95,11 @@ class Both:
 
     def __len__(self) -> int:
         return len(self.after)
+
+    @property
+    def groups(self) -> Tensor | None:
+        """Which rows belong together, [N], as either model's snapshot says."""
+        return self.before.groups if self.after.groups is None else self.after.groups
 
     def rows(self, which: Tensor | slice) -> Both:
         """Those at `which`."""
@@ -159,6 +175,7 @@ def hold_out(data: Data, choices: Choices = Choices()) -> tuple[Split, Split]:
     """
     if {"val", "test"} <= data.splits.keys():
         held_out, report = data.seen_only("val"), data.split("test")
+        check_apart(held_out, report)
     else:
         kept = [name for name in data.splits if name != "train"]
         if len(kept) != 1:
@@ -173,9 +190,11 @@ def hold_out(data: Data, choices: Choices = Choices()) -> tuple[Split, Split]:
 
 
 def divide_rows(rows: P, seen: Tensor, choices: Choices = Choices()) -> tuple[P, P]:
-    """A random share of the rows, of which those are held out that are `seen` ([N] bool); the rest reports."""
-    order, cut = _shuffled(len(rows), choices.seed), round(choices.held_out * len(rows))
-    first, rest = order[:cut].sort().values, order[cut:].sort().values
+    """A random share of the rows, of which those are held out that are `seen` ([N] bool); the rest reports.
+
+    Rows of one group are on one side.
+    """
+    first, rest = divided(len(rows), round(choices.held_out * len(rows)), choices.seed, rows.groups)
     return rows.rows(first[seen[first]]), rows.rows(rest)
 
 
@@ -188,22 +207,34 @@ def check_enough(held_out: int, report: int, source: str) -> None:
         )
 
 
+def check_apart(held_out: Split, report: Split) -> None:
+    """Raise if rows of one group are in both."""
+    if held_out.groups is None or report.groups is None:
+        return
+    both = sorted(set(held_out.groups.tolist()) & set(report.groups.tolist()))
+    if both:
+        named = [report.group_names[group] if report.group_names else group for group in both]
+        raise BadInput(
+            f'{len(both)} groups have rows that choose, in "val", and rows that report, in "test": {few(named)}.\n'
+            "  Put all rows of a group into one split, or give one split to divide: groups are then kept together."
+        )
+
+
 def halved(held_out: N, report: N, choices: Choices) -> Rows[N]:
-    """Two random halves of the held-out rows, each in its own order, if they are separated; else all of them twice."""
+    """Two random halves of the held-out rows, each in its own order, if they are separated; else all of them twice.
+
+    Rows of one group are in one half.
+    """
     report = report.named("report rows")
-    if not separates(len(held_out), choices):
+    if not separates(units(held_out.groups, len(held_out)), choices):
         choose = held_out.named("mix rows")
         return Rows(held_out, choose, choose, report)
-    order, cut = _shuffled(len(held_out), choices.seed + 1), len(held_out) // 2
-    choose, certify = (held_out.rows(half.sort().values) for half in (order[:cut], order[cut:]))
+    halves = divided(len(held_out), len(held_out) // 2, choices.seed + 1, held_out.groups)
+    choose, certify = (held_out.rows(half) for half in halves)
     return Rows(held_out, choose.named("mix rows"), certify.named("offset rows"), report)
 
 
 def separates(held_out: int, choices: Choices) -> bool:
-    """Whether so many held-out rows are separated, for one half to certify what the other chose."""
+    """Whether so many held-out rows, or groups of them, are separated, for one half to certify what the other chose."""
     chooses = choices.mix == "auto" or choices.class_shifts > 0
     return choices.prefer is None and held_out >= ENOUGH_TO_SEPARATE and chooses
-
-
-def _shuffled(n: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))

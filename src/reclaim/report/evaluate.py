@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.absent_probability import absent_log_odds, group_question_of
 from reclaim.snapshots.metrics.accuracy import Accuracy, accuracy_of, wilson_interval
+from reclaim.snapshots.metrics.clustered import area_error, effective_rows, width
 from reclaim.snapshots.metrics.confidence import Confidence, confidence_by_group
-from reclaim.snapshots.metrics.margins import margins
+from reclaim.snapshots.metrics.margins import Margins, margins
 from reclaim.snapshots.metrics.row_scores import row_scores
 from reclaim.snapshots.metrics.tradeoff import Steps, area_of, best, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot
@@ -38,7 +42,8 @@ class Evaluation:
         accuracy, tradeoff, confidence: the metrics.
         confidence_by_group: of rows of seen and of absent classes, whose errors may cancel in that of all rows.
         group_question: of the probability that the label is an absent class, see `group_question`.
-        intervals: 95 % intervals of the accuracies (Wilson) and of the area (DeLong), by name.
+        intervals: 95 % intervals of the accuracies (Wilson) and of the area (DeLong), by name. Where rows belong
+            together (`Snapshot.groups`), groups are counted: Wilson of the effective number of rows, and Obuchowski.
     """
 
     n: int
@@ -66,18 +71,7 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
     m = margins(snapshot.logits, snapshot.labels, snapshot.seen)
     right, steps = accuracy_of(m), steps_of(m)
     num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
-    counts = {
-        "all": len(snapshot),
-        "seen": num_seen,
-        "absent": num_absent,
-        "seen_among_seen": num_seen,
-        "absent_among_absent": num_absent,
-    }
-    intervals: dict[str, Interval] = {
-        name: None if (value := getattr(right, name)) is None else wilson_interval(value, n)
-        for name, n in counts.items()
-    }
-    intervals["area"] = _area_interval(steps)
+    intervals = _intervals(m, snapshot.groups) | {"area": _area_interval(steps, m, snapshot.groups)}
     by_group = confidence_by_group(row_scores(snapshot.logits, snapshot.labels), m.is_seen)
     return Evaluation(
         n=len(snapshot),
@@ -92,6 +86,28 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
     )
 
 
+def _intervals(m: Margins, groups: Tensor | None) -> dict[str, Interval]:
+    """Of the accuracies, by name."""
+    every = torch.ones_like(m.is_seen)
+    kinds = {
+        "all": (m.right, every),
+        "seen": (m.right, m.is_seen),
+        "absent": (m.right, ~m.is_seen),
+        "seen_among_seen": (m.hit, m.is_seen),
+        "absent_among_absent": (m.hit, ~m.is_seen),
+    }
+    return {name: _interval(right, rows, groups) for name, (right, rows) in kinds.items()}
+
+
+def _interval(right: Tensor, rows: Tensor, groups: Tensor | None) -> Interval:
+    """Of the share of these rows, a mask [N], that are right."""
+    chosen = right[rows]
+    if not len(chosen):
+        return None
+    n = len(chosen) if groups is None else effective_rows(chosen, groups[rows])
+    return wilson_interval(float(chosen.double().mean()), n)
+
+
 def _tradeoff(steps: Steps) -> Tradeoff:
     found = area_of(steps)
     if found is None:
@@ -100,9 +116,13 @@ def _tradeoff(steps: Steps) -> Tradeoff:
     return Tradeoff(area=found[0], best_offset=offset, best_all=value)
 
 
-def _area_interval(steps: Steps) -> Interval:
+def _area_interval(steps: Steps, m: Margins, groups: Tensor | None) -> Interval:
     found = area_of(steps)
     if found is None:
         return None
     value, error = found
-    return max(0.0, value - 1.959964 * error), min(1.0, value + 1.959964 * error)
+    reach = 1.959964 * error
+    if groups is not None:
+        together = area_error(m, groups)
+        reach = 1.0 if together is None else width(len(groups.unique())) * together
+    return max(0.0, value - reach), min(1.0, value + reach)

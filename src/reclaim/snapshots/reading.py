@@ -16,6 +16,7 @@ from torch import Tensor
 from reclaim.core.arrays import as_tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.core.files import existing, load_npz, read_json
+from reclaim.core.groups import members_of
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
 
@@ -33,7 +34,8 @@ def load_snapshot(path: Path) -> Snapshot:
     """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
     and take no memory of their own. Of several files one is mapped at a time.
 
-    An ``.npz`` with `logits`, `labels` and `seen` (bool [C], or class indices) is read too.
+    An ``.npz`` with `logits`, `labels` and `seen` (bool [C], or class indices) is read too, with `groups` [N] if rows
+    belong together: numbers, or names.
 
     Args:
         path: the file; of a snapshot in several files the name it was saved under, or that of its index.
@@ -96,6 +98,8 @@ def _from_safetensors(path: Path, finite: bool) -> Snapshot:
         model=about.get("model", ""),
         data=about.get("data", ""),
         checked=tensors["logits"] if finite else None,
+        groups=tensors.get("groups"),
+        group_names=tuple(json.loads(about.get("group_names", "[]"))),
     )
 
 
@@ -104,6 +108,7 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
     files, sizes = [index.parent / name for name, _ in named], [rows for _, rows in named]
     first: Snapshot | None = None
     labels: list[Tensor] = []
+    groups: list[Tensor] = []
     for file, rows in zip(files, sizes, strict=True):
         part = _from_safetensors(existing(file), finite=True)
         first = first or part
@@ -113,17 +118,22 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
             and part.logits.dtype == first.logits.dtype
             and (part.labels is None) == (first.labels is None)
             and (part.features is None) == (first.features is None)
+            and (part.groups is None) == (first.groups is None)
+            and part.group_names == first.group_names
         )
         if len(part) != rows or not same:
             raise BadInput(f"{file} does not belong to {index}: it has other rows, classes or tensors. Predict again.")
         if part.labels is not None:
             labels.append(part.labels.clone())
+        if part.groups is not None:
+            groups.append(part.groups.clone())
     assert first is not None
     logits = _shards("logits", files, sizes, first.logits)
     return replace(
         first,
         logits=logits,
         labels=None if first.labels is None else torch.cat(labels),
+        groups=torch.cat(groups) if groups else None,
         seen=first.seen.clone(),  # a view would keep its file mapped
         features=None if first.features is None else _shards("features", files, sizes, first.features),
         checked=logits if finite else None,
@@ -153,7 +163,7 @@ def read_index(index: Path) -> list[tuple[str, int]]:
     return named
 
 
-_SNAPSHOT_TENSORS = ("logits", "labels", "seen", "features")
+_SNAPSHOT_TENSORS = ("logits", "labels", "seen", "features", "groups")
 
 
 def _from_npz(path: Path) -> Snapshot:
@@ -163,6 +173,7 @@ def _from_npz(path: Path) -> Snapshot:
     seen = as_tensor(arrays["seen"])
     if seen.dtype != torch.bool:
         seen = seen_mask(seen, logits.shape[1] if logits.ndim == 2 else 0)
+    groups, names = (None, ()) if "groups" not in arrays else members_of(arrays["groups"])
     return Snapshot(
         logits=logits,
         labels=arrays.get("labels"),
@@ -171,6 +182,8 @@ def _from_npz(path: Path) -> Snapshot:
         classes=tuple(str(name) for name in arrays.get("classes", ())),
         split=str(arrays.get("split", "")),
         data=str(arrays.get("data", "")),
+        groups=groups,
+        group_names=tuple(str(name) for name in arrays.get("group_names", ())) or names,
     )
 
 

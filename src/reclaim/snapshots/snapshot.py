@@ -12,6 +12,7 @@ from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
 from reclaim.core.errors import BadInput
 from reclaim.core.frozen import store
+from reclaim.core.groups import check_members, units
 from reclaim.snapshots.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]
@@ -30,6 +31,9 @@ class Snapshot:
         classes: C names.
         split: the name of the split the rows come from.
         model, data: what was run on what, for the record.
+        groups: [N] int64, which rows belong together (a patient, a document); None where each stands alone. They are
+            never divided, and intervals and certificates count them.
+        group_names: the name of each group by its number; empty where they have none.
         checked: the logits that were found finite. A copy by `replace` with the same logits does not read them again.
     """
 
@@ -42,6 +46,8 @@ class Snapshot:
     split: str = ""
     model: str = ""
     data: str = ""
+    groups: Tensor | None = field(default=None, kw_only=True)
+    group_names: tuple[str, ...] = field(default=(), kw_only=True)
     checked: Tensor | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -62,9 +68,17 @@ class Snapshot:
             if features.ndim != 2 or len(features) != rows:
                 raise BadInput(f"features must be [{rows}, D]; the shape given is {list(features.shape)}.")
             store(self, features=features)
+        if self.groups is not None:
+            groups = check_members(as_tensor(self.groups), rows, self.group_names)
+            store(self, groups=groups, group_names=tuple(map(str, self.group_names)))
 
     def __len__(self) -> int:
         return len(self.logits)
+
+    @property
+    def units(self) -> int:
+        """What is independent of each other: groups, or rows where each stands alone."""
+        return units(self.groups, len(self))
 
     @property
     def origin(self) -> str:
@@ -89,6 +103,7 @@ class Snapshot:
             logits=logits,
             labels=None if self.labels is None else self.labels[which],
             features=None if self.features is None else _picked(self.features, which),
+            groups=None if self.groups is None else self.groups[which],
             checked=logits,
         )
 

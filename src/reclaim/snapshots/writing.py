@@ -27,9 +27,16 @@ _TYPES = {torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torc
 def save_snapshot(path: Path, snapshot: Snapshot, *, shard_size: int = SHARD_SIZE) -> None:
     """Write a snapshot; as several files and an index if it is larger than `shard_size` bytes."""
     width = None if snapshot.features is None else snapshot.features.shape[1]
-    labelled, dtype = snapshot.labels is not None, snapshot.logits.dtype
     with snapshot_file(
-        path, snapshot, len(snapshot), width, labelled=labelled, dtype=dtype, shard_size=shard_size
+        path,
+        snapshot,
+        len(snapshot),
+        width,
+        labelled=snapshot.labels is not None,
+        groups=snapshot.groups,
+        group_names=snapshot.group_names,
+        dtype=snapshot.logits.dtype,
+        shard_size=shard_size,
     ) as write:
         for block in row_blocks(snapshot.logits):
             labels, features = (None if all_ is None else all_[block] for all_ in (snapshot.labels, snapshot.features))
@@ -44,6 +51,8 @@ def snapshot_file(
     width: int | None,
     *,
     labelled: bool = True,
+    groups: Tensor | None = None,
+    group_names: tuple[str, ...] = (),
     dtype: torch.dtype = torch.float32,
     shard_size: int = SHARD_SIZE,
 ) -> Iterator[Callable[[int, Tensor, Tensor | None, Tensor | None], None]]:
@@ -56,6 +65,7 @@ def snapshot_file(
         about: a snapshot whose classes, seen classes and names the file takes; its rows are ignored.
         rows: N.
         width: D of the features, or None without features.
+        groups, group_names: [N], which rows belong together, and what the groups are called.
 
     Yields: a function that writes one block, given its first row, logits, labels and features.
 
@@ -65,15 +75,16 @@ def snapshot_file(
         raise BadInput(f"snapshots are written as safetensors, never .npz: {path}. Name it {path.stem}.safetensors.")
     if shard_size < 1:
         raise BadInput(f"the size of a file must be above 0; given: {shard_size}.")
-    per_row = (len(about.seen) + (width or 0)) * dtype.itemsize + 8 * labelled
+    per_row = (len(about.seen) + (width or 0)) * dtype.itemsize + 8 * labelled + 8 * (groups is not None)
     most = max(1, shard_size // per_row)
     sizes = [min(most, rows - first) for first in range(0, rows, most)] or [0]
     files = [path] if len(sizes) == 1 else _shard_paths(path, len(sizes))
     old = _old_files(path)
     with ExitStack() as stack:
+        own = [None] * len(sizes) if groups is None else groups.split(most)
         parts = [
-            stack.enter_context(_one_file(file, about, size, width, labelled=labelled, dtype=dtype))
-            for file, size in zip(files, sizes, strict=True)
+            stack.enter_context(_one_file(file, about, size, width, labelled, dtype, mine, group_names))
+            for file, size, mine in zip(files, sizes, own, strict=True)
         ]
 
         def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
@@ -105,13 +116,22 @@ def _old_files(path: Path) -> set[Path]:
 
 @contextmanager
 def _one_file(
-    path: Path, about: Snapshot, rows: int, width: int | None, *, labelled: bool, dtype: torch.dtype
+    path: Path,
+    about: Snapshot,
+    rows: int,
+    width: int | None,
+    labelled: bool,
+    dtype: torch.dtype,
+    groups: Tensor | None,
+    group_names: tuple[str, ...],
 ) -> Iterator[Callable[[int, Tensor, Tensor | None, Tensor | None], None]]:
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, len(about.seen)))}
     if width is not None:
         shapes["features"] = (dtype, (rows, width))
     if labelled:
         shapes["labels"] = (torch.int64, (rows,))
+    if groups is not None:
+        shapes["groups"] = (torch.int64, (rows,))
     shapes["seen"] = (torch.bool, (len(about.seen),))
     header: dict[str, Any] = {
         "__metadata__": {
@@ -119,6 +139,7 @@ def _one_file(
             "split": about.split,
             "model": about.model,
             "data": about.data,
+            **({"group_names": json.dumps(group_names, ensure_ascii=False)} if group_names else {}),
         }
     }
     end, start = 0, {}
@@ -145,4 +166,6 @@ def _one_file(
                     put(name, first, values)
 
         put("seen", 0, about.seen)
+        if groups is not None:
+            put("groups", 0, groups)
         yield write

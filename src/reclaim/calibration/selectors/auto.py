@@ -34,8 +34,9 @@ def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None =
     if evidence.labelled is not None:
         return _named("labelled", labelled(evidence))
     rows = evidence.need("seen", by="auto")
-    if len(rows) < (needed := rows_needed(evidence, budget, confidence)):
-        few = f"because {len(rows)} held-out rows cannot certify a budget and {needed} are needed"
+    if rows.units < (needed := rows_needed(evidence, budget, confidence)):
+        units = "rows" if rows.groups is None else "groups of rows"
+        few = f"because {rows.units} held-out {units} cannot certify a budget and {needed} are needed"
         if evidence.before is not None:
             return _named(f"gap-matching, {few}", gap_matching(evidence))
         return _named(f"average-logit-gap, {few}", average_logit_gap(evidence))

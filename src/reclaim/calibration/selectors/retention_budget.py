@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, log
+from math import ceil, e, log
 
 import torch
 from scipy.stats import beta
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
+from reclaim.core.groups import group_weights
 from reclaim.snapshots.metrics.margins import Margins, margins
 
 __all__ = ["retention_budget", "rows_needed"]
@@ -20,26 +21,30 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
 
     Raising the absent logits can only lose seen rows and only win absent ones, so the largest offset that keeps the
     promise is the best one that does. The loss of a row is 1 if the reference answers it right and the repaired model
-    does not, -1 the other way round, 0 otherwise.
+    does not, -1 the other way round, 0 otherwise. Where rows belong together (`Snapshot.groups`), the group is what is
+    drawn: its loss is the mean of its rows', each group counts once, and n is the number of groups.
 
     Args:
         budget: the seen accuracy that may be lost, between 0 and 1.
         confidence: without it the promise holds on average over held-out sets (conformal risk control); with it, say
             0.95, it holds for at least that share of held-out sets (learn then test).
 
-    Needs: seen; at least 1/budget - 1 rows, or log(1 - confidence)/log(1 - budget) with a confidence.
+    Needs: seen; at least 1/budget - 1 rows or groups, or log(1 - confidence)/log(1 - budget) with a confidence.
     Raises: BadInput for too few rows, saying how many are needed.
-    Source: Angelopoulos et al., "Conformal Risk Control", ICLR 2024; Angelopoulos et al., "Learn then Test", 2021.
+    Source: Angelopoulos et al., "Conformal Risk Control", ICLR 2024; Angelopoulos et al., "Learn then Test", 2021; of
+        groups and a confidence Bentkus' inequality, as in Bates et al., "Distribution-Free, Risk-Controlling Prediction
+        Sets", JACM 2021: the bound of counts, rounded against us, at a risk that is e times smaller.
     Differs: the supremum is not attained, so the middle of the last step that keeps the promise is taken; if every
         offset keeps it, one just beyond the largest margin. With a reference and a confidence, losses and gains are
         bounded apart (Clopper-Pearson, half of the risk each), because their difference is not binomial.
     """
     rows, reference = evidence.need("seen", by="retention-budget"), evidence.reference
-    if len(rows) < (needed := rows_needed(evidence, budget, confidence)):
+    n, units = rows.units, "rows" if rows.groups is None else "groups of rows"
+    if n < (needed := rows_needed(evidence, budget, confidence)):
         raise BadInput(
-            f"{len(rows)} held-out rows of seen classes cannot certify a budget of {budget:g}; {needed} are needed.\n"
-            "  Give more rows, or a larger budget, or choose with own-class-left-out or gap-matching, which promise "
-            "nothing."
+            f"{n} held-out {units} of seen classes cannot certify a budget of {budget:g}; {needed} are needed.\n"
+            f"  Give more {units}, or a larger budget, or choose with own-class-left-out or gap-matching, which "
+            "promise nothing."
         )
     risk = _risk(evidence, confidence)
     m = margins(rows.logits, rows.known_labels, rows.seen)
@@ -47,47 +52,67 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
     if reference is not None:
         was_right = margins(reference.logits, reference.known_labels, reference.seen).right
 
-    edges, lost, gained = _steps(m, was_right)
-    n = len(rows)
-    if risk is None:
-        bound = (lost - gained + 1) / (n + 1)
-    else:
-        most_lost = torch.from_numpy(beta.ppf(1 - risk, lost.numpy() + 1, (n - lost).numpy())).nan_to_num(1.0)
-        least_gained = torch.from_numpy(beta.ppf(risk, gained.numpy(), (n - gained).numpy() + 1)).nan_to_num(0.0)
-        bound = most_lost - least_gained
+    edges, lost, gained = _steps(m, was_right, rows.groups)
+    bound = _bound(lost, gained, n, risk)
     kept = int((bound <= budget + 1e-12).long().cumprod(dim=0).sum())  # steps until the first broken promise
     spent = {"budget": budget, "confidence": confidence}
     if kept == 0:
         return Selection(
             offset=0.0,
-            reason=f"even without an offset the {n} held-out rows do not certify a loss of at most {budget:g}",
-            evidence={"seen": n},
+            reason=f"even without an offset the {n} held-out {units} do not certify a loss of at most {budget:g}",
+            evidence={"seen": len(rows)},
             details=spent,
         )
     offset = float((edges[kept - 1] + edges[kept]) / 2) if kept < len(edges) else float(edges[-1]) + 1
+    each = "" if rows.groups is None else " groups, each counted once"
     how = "in expectation" if confidence is None else f"with probability {confidence:g}"
     loss = float(lost[kept - 1] - gained[kept - 1]) / n
     return Selection(
         offset=offset,
-        reason=f"it is the largest offset that spends a budget of {budget:g}: {loss:.3f} of {n} held-out rows are lost",
-        evidence={"seen": n},
-        guarantee=f"seen accuracy falls by at most {budget:g} {how}, n = {n}",
+        reason=f"it is the largest offset that spends a budget of {budget:g}: {loss:.3f} of {n} held-out {units} "
+        f"are lost",
+        evidence={"seen": len(rows)},
+        guarantee=f"seen accuracy falls by at most {budget:g} {how}, n = {n}{each}",
         details={**spent, "held_out_loss": loss},
     )
 
 
-def _steps(m: Margins, was_right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges of the steps of the loss for offsets from 0 up [K], and rows lost and gained on [edge, next edge) [K]."""
+def _bound(lost: Tensor, gained: Tensor, n: int, risk: float | None) -> Tensor:
+    """What the loss is at most, [K]: in expectation, or but for that risk of each of the bounds; of n units."""
+    if risk is None:
+        return (lost - gained + 1) / (n + 1)
+    most, least = lost.ceil().numpy(), gained.floor().numpy()
+    most_lost = torch.from_numpy(beta.ppf(1 - risk, most + 1, n - most)).nan_to_num(1.0)
+    least_gained = torch.from_numpy(beta.ppf(risk, least, n - least + 1)).nan_to_num(0.0)
+    return most_lost - least_gained
+
+
+def _steps(m: Margins, was_right: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges of the steps of the loss for offsets from 0 up [K], and what is lost and gained on [edge, next edge) [K].
+
+    Counted are rows; with groups, the shares of their rows.
+    """
     margin = m.margin.where(m.hit, -torch.inf).cpu()  # a row is right while the offset is below this
     was_right = was_right.cpu()
     edges = torch.cat([torch.zeros(1, dtype=torch.float64), torch.unique(margin[margin > 0])])
-    lost = torch.searchsorted(margin[was_right].sort().values, edges, right=True)
-    can_gain = margin[~was_right].sort().values
-    return edges, lost, len(can_gain) - torch.searchsorted(can_gain, edges, right=True)
+    if groups is None:
+        lost = torch.searchsorted(margin[was_right].sort().values, edges, right=True)
+        can_gain = margin[~was_right].sort().values
+        return edges, lost, len(can_gain) - torch.searchsorted(can_gain, edges, right=True)
+    weights = group_weights(groups).cpu()
+    below, cannot = _weight_below(margin, weights, was_right, edges), _weight_below(margin, weights, ~was_right, edges)
+    return edges, below, (weights[~was_right].sum() - cannot).clamp_min(0)
+
+
+def _weight_below(margin: Tensor, weights: Tensor, which: Tensor, edges: Tensor) -> Tensor:
+    """The weight [K] of those rows whose margin no edge is below."""
+    values, order = margin[which].sort()
+    total = torch.cat([weights.new_zeros(1), weights[which][order].cumsum(0)])
+    return total[torch.searchsorted(values, edges, right=True)].mul(1e9).round().div(1e9)  # a third thrice is one
 
 
 def rows_needed(evidence: Evidence, budget: float, confidence: float | None = None) -> int:
-    """How many held-out rows the certificate needs at least.
+    """How many held-out rows, or groups of them, the certificate needs at least (`Snapshot.units`).
 
     Raises: BadInput for a budget or a confidence outside (0, 1).
     """
@@ -100,5 +125,8 @@ def rows_needed(evidence: Evidence, budget: float, confidence: float | None = No
 
 
 def _risk(evidence: Evidence, confidence: float | None) -> float | None:
-    """The risk of each of the bounds: two with a reference, on losses and on gains, one without."""
-    return None if confidence is None else (1 - confidence) / (1 if evidence.reference is None else 2)
+    """The risk of each bound: two with a reference, on losses and on gains, one without; of groups e times less."""
+    if confidence is None:
+        return None
+    grouped = evidence.seen is not None and evidence.seen.groups is not None
+    return (1 - confidence) / (1 if evidence.reference is None else 2) / (e if grouped else 1)

@@ -15,6 +15,7 @@ from reclaim.core.checks import check_classes, check_labels
 from reclaim.core.errors import BadInput, few
 from reclaim.core.extras import require
 from reclaim.core.files import load_npz
+from reclaim.core.groups import members_of
 from reclaim.data.inputs.image import decode
 from reclaim.data.records import Data, Split
 
@@ -30,8 +31,8 @@ def table(source: str) -> Data:
 
     An ``.npz`` holds either encoded images end to end (`jpeg`, `png` or `encoded`, uint8, with `offset` [N+1]) or an
     array (`image` or `x`: [N, H, W], [N, H, W, channels] uint8, or [N, …] floating point); `label` [N]; and optionally
-    `classes` [C], `names` [N] and `split` [N]. A Parquet file holds the columns `image` and `label` as `datasets`
-    writes them. Without a `split` all rows form the split "all".
+    `classes` [C], `names` [N], `split` [N] and `groups` [N], numbers or names of what belongs together. A Parquet file
+    holds the columns `image` and `label` as `datasets` writes them. Without a `split` all rows form the split "all".
 
     Raises: BadInput if the file is broken or lacks a part.
     Source: your own files.
@@ -66,7 +67,8 @@ def _npz(path: Path) -> Data:
     classes = _classes(_strings(arrays.get("classes"), None), labels)
     labels = check_labels(labels, num_rows, len(classes))
     which = _strings(arrays.get("split"), num_rows)
-    whole = Split(labels, read, name)
+    groups, group_names = (None, ()) if "groups" not in arrays else members_of(arrays["groups"])
+    whole = Split(labels, read, name, groups, group_names)
     splits = {s: whole.rows(torch.from_numpy(np.array(which) == s)) for s in dict.fromkeys(which)} or {"all": whole}
     return Data(classes, splits, _seen(splits, classes), str(path))
 

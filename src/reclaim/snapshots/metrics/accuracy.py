@@ -57,7 +57,7 @@ def harmonic_mean(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def wilson_interval(fraction: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(fraction: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """The score interval of a fraction of n rows (95 % by default), which stays inside [0, 1].
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.

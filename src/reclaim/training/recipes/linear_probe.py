@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
+from reclaim.data.division import divided
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, settled
@@ -58,8 +59,7 @@ def linear_probe(
     if "val" in data.splits and len(data.seen_only("val")):
         fit_f, fit_y, (test_f, test_y) = f, y, _features(tuned, data, "val", budget)
     else:
-        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(budget.seed)).numpy()
-        held, kept = order[: len(y) // 5], order[len(y) // 5 :]
+        held, kept = _fifth(len(y), budget.seed, data.seen_only("train").groups)
         fit_f, fit_y, test_f, test_y = f[kept], y[kept], f[held], y[held]
     mean, std = float(f.mean()), float(f.std()) or 1.0
     weight, bias = regression((fit_f - mean) / std, fit_y, (test_f - mean) / std, test_y, strengths, iterations)
@@ -68,6 +68,15 @@ def linear_probe(
     scaled = torch.from_numpy(weight / std).float()
     _put(tuned, present, scaled, torch.from_numpy(bias - weight.sum(axis=1) * mean / std).float())
     return tuned
+
+
+def _fifth(num_rows: int, seed: int, groups: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """A random fifth of the rows and the rest, as indices; rows of one group are on one side."""
+    if groups is not None:
+        held, kept = divided(num_rows, num_rows // 5, seed, groups)
+        return held.numpy(), kept.numpy()
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed)).numpy()
+    return order[: num_rows // 5], order[num_rows // 5 :]
 
 
 def _features(model: Classifier, data: Data, split: str, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
