@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["extra_memory"]
+__all__ = ["extra_memory", "keep_memory"]
 
 
 def extra_memory(call: Callable[[], object]) -> int:
@@ -18,6 +18,13 @@ def extra_memory(call: Callable[[], object]) -> int:
     before = _status("VmRSS")
     call()
     return max(0, _status("VmHWM") - before)
+
+
+def keep_memory() -> None:
+    """Let memory that is freed stay with this process from now on."""
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
 
 
 def _status(key: str) -> int:

@@ -111,6 +111,17 @@ def test_a_gradient_that_is_changed_in_place_is_the_one_that_is_taken() -> None:
     assert {n for n, tensor in model.weights.items() if not torch.equal(tensor, start[n])} == {"first.weight"}
 
 
+def test_gradients_can_be_read_after_the_step_and_start_anew_with_the_next_batch() -> None:
+    model = toys.classifier()
+    for batch in steps(model, DATA, BUDGET):
+        assert batch.gradients == {}
+        batch.backward(classification(batch))
+        before = toys.copied(batch.gradients)
+        if batch.number % 3:  # a batch without a step leaves nothing to the next
+            batch.step()
+        assert before and toys.same(toys.copied(batch.gradients), before)
+
+
 def test_only_the_rows_named_of_a_parameter_are_trained() -> None:
     model = toys.classifier()
     start = toys.copied(model.weights)

@@ -57,7 +57,8 @@ class Batch:
         """Gradients by the parameter's name, as the step takes them; changed in place, the step takes the changed ones.
 
         They are averaged over the batches that are added up and over processes, and not scaled in half precision.
-        Empty while batches are still added up, so that a projection over them then has nothing to do.
+        Empty while batches are still added up, so that a projection over them then has nothing to do. They stay until
+        the next batch, after the step too.
         """
         return self.engine.gradients() if self.whole else {}
 

@@ -43,6 +43,11 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+    def begin(self) -> None:
+        """Forget the gradients of the last step."""
+        self.optimizer.zero_grad()
+        self.unscaled = False
+
     def backward(self, loss: Tensor) -> None:
         """Add gradients of the loss.
 
@@ -60,14 +65,14 @@ class Engine:
         return {name: p.grad for name, p in self.named.items() if p.grad is not None}
 
     def step(self) -> bool:
-        """Move the weights along the gradients, put back the rows that stay, and forget the gradients."""
-        self.moved = self.unscaled = False
+        """Move the weights along the gradients, and put back the rows that stay."""
+        self.moved = False
         if self.scaler is None:
             self.optimizer.step()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self.optimizer.zero_grad()
+        self.unscaled = True
         return self.moved
 
     def _moved(self, *_: object) -> None:

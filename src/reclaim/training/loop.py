@@ -163,6 +163,8 @@ def _epoch(engine: Engine, course: _Course, run: RunState, span: range) -> Itera
         # dropout depends on seed, number and process alone, so that a resumed run repeats it
         seed((budget.seed * 1_000_003 + number) * share + course.rank)
         with nullcontext() if whole else engine.accelerator.no_sync(engine.net):
+            if (number - span.start) % budget.accumulate == 0:
+                engine.begin()
             here = placed(x, engine.device), y.to(engine.device)
             yield Batch(engine.net, *here, rows, number, total, whole, engine)
         run.advance(whole)
