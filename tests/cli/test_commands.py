@@ -75,20 +75,8 @@ def test_repair_keeps_the_format_the_model_came_in(shop: Path, reclaim) -> None:
 
 
 def test_repair_takes_flags_of_the_selector_and_no_others(shop: Path, reclaim) -> None:
-    common = (
-        "repair",
-        "--before",
-        "before",
-        "--after",
-        "after",
-        "--data",
-        "target",
-        "--mix",
-        1,
-        "--class-balance",
-        0,
-        "--json",
-    )
+    pair = ("--before", "before", "--after", "after", "--data", "target")
+    common = ("repair", *pair, "--mix", 1, "--class-balance", 0, "--json")
     small = reclaim(*common, "--budget", 0.02, "--out", "a").json
     large = reclaim(*common, "--budget", 0.3, "--out", "b").json
     assert small["offset"] < large["offset"] and small["guarantee"].startswith("seen accuracy falls by at most 0.02")

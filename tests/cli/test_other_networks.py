@@ -62,15 +62,8 @@ def test_from_tuning_to_the_repaired_model(kind: str, place: Path, reclaim) -> N
 
 
 def test_a_head_can_be_named_and_a_wrong_name_lists_the_layers(place: Path, reclaim) -> None:
-    predict = (
-        "predict",
-        "--model",
-        "plain/tests.toys:Heads@heads.safetensors",
-        "--data",
-        "target.npz",
-        "--split",
-        "test",
-    )
+    model = "plain/tests.toys:Heads@heads.safetensors"
+    predict = ("predict", "--model", model, "--data", "target.npz", "--split", "test")
     done = reclaim(*predict, "--out", "named", "--head", "first")
     assert done.code == 2 and "answers 11" in done.err
     done = reclaim(*predict, "--out", "named", "--head", "heed")

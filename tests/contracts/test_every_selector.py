@@ -4,6 +4,7 @@ What differs is said by the method's own test file: with the evidence named in `
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 
@@ -13,6 +14,7 @@ import torch
 from reclaim.calibration.evidence import WHAT, Evidence, Selection
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
+from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
 EVERY = pytest.mark.parametrize("name", names("selectors"))
@@ -21,6 +23,11 @@ EVERY = pytest.mark.parametrize("name", names("selectors"))
 def choose(name: str, evidence: Evidence) -> Selection:
     found: Selection = find("selectors", name)(evidence)
     return found
+
+
+def each(given: Evidence, change: Callable[[Snapshot], Snapshot]) -> Evidence:
+    """The evidence with every kind of it changed."""
+    return Evidence(**{kind: change(given.given()[kind]) for kind in WHAT})
 
 
 @EVERY
@@ -39,37 +46,32 @@ def test_the_same_evidence_gives_the_same_offset(name: str) -> None:
 @EVERY
 def test_the_order_of_rows_does_not_matter(name: str) -> None:
     given = toys.evidence()
-    turned = {}
-    for kind in WHAT:
-        rows = given.given()[kind]
-        turned[kind] = rows.rows(torch.arange(len(rows)).flip(0))
-    assert choose(name, Evidence(**turned)).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
+    turned = each(given, lambda rows: rows.rows(torch.arange(len(rows)).flip(0)))
+    assert choose(name, turned).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
 
 
 @EVERY
 def test_the_order_of_classes_does_not_matter(name: str) -> None:
     given, order = toys.evidence(), torch.tensor([3, 0, 6, 2, 5, 1, 4])
     back = order.argsort()
-    turned = {}
-    for kind in WHAT:
-        rows = given.given()[kind]
+
+    def turned(rows: Snapshot) -> Snapshot:
         labels = None if rows.labels is None else back[rows.labels]
         classes = tuple(rows.classes[i] for i in order)
-        turned[kind] = replace(
-            rows, logits=rows.logits[:, order], labels=labels, seen=rows.seen[order], classes=classes
-        )
-    assert choose(name, Evidence(**turned)).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
+        return replace(rows, logits=rows.logits[:, order], labels=labels, seen=rows.seen[order], classes=classes)
+
+    assert choose(name, each(given, turned)).offset == pytest.approx(choose(name, given).offset, abs=1e-6)
 
 
 @EVERY
 def test_a_constant_on_all_logits_of_a_row_does_not_matter(name: str) -> None:
     given = toys.evidence()
-    moved = {}
-    for kind in WHAT:
-        rows = given.given()[kind]
+
+    def moved(rows: Snapshot) -> Snapshot:
         shift = torch.randn(len(rows), 1, generator=torch.Generator().manual_seed(5)).double()
-        moved[kind] = replace(rows, logits=rows.logits.double() + shift)
-    assert choose(name, Evidence(**moved)).offset == pytest.approx(choose(name, given).offset, abs=1e-4)
+        return replace(rows, logits=rows.logits.double() + shift)
+
+    assert choose(name, each(given, moved)).offset == pytest.approx(choose(name, given).offset, abs=1e-4)
 
 
 @EVERY

@@ -20,9 +20,10 @@ from reclaim.core.arrays import Array, as_tensor, row_blocks
 from reclaim.core.errors import Argument, BadInput, few
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["Given", "Rows", "calibration_rows", "check_columns", "given_snapshot", "rejoin", "spread"]
+__all__ = ["Also", "Given", "Rows", "calibration_rows", "check_columns", "given_snapshot", "rejoin", "spread"]
 
 Given: TypeAlias = Array | Snapshot  # logits [N, C]; or a snapshot, which has labels, seen classes and names besides
+Also: TypeAlias = Array | None  # labels [N], or seen classes [C]; a snapshot has its own
 
 _BLOCK = 7 << 18  # bytes: a block and its one buffer stay in the processor's cache
 
@@ -103,8 +104,8 @@ class Rows:
 
 def calibration_rows(
     given: Given,
-    labels: Array | None = None,
-    seen: Array | None = None,
+    labels: Also = None,
+    seen: Also = None,
     *,
     parameters_per_class: int = 0,
     safer: str | Argument = "temperature",
@@ -151,7 +152,7 @@ def calibration_rows(
     return Rows(rows.logits, (rows.seen.cumsum(0) - 1)[y], rows.seen, classes, rows.origin, rows.groups)
 
 
-def given_snapshot(given: Given, labels: Array | None = None, seen: Array | None = None) -> Snapshot:
+def given_snapshot(given: Given, labels: Also = None, seen: Also = None) -> Snapshot:
     """The snapshot that a fit was given, or one of the arrays that it was given.
 
     Raises: BadInput for a snapshot with labels or seen classes beside it, or logits without labels.

@@ -27,7 +27,7 @@ class More:
     Attributes:
         unlabelled: more evidence: data of the target domain whose labels are not read.
         source: more evidence: labelled data of all classes from the pretraining domain.
-        labelled: more evidence: labelled data of all classes from the target domain. Beside snapshots each of these is
+        labelled: more evidence: labelled data of all classes from the target domain. Also snapshots each of these is
             two of them, BEFORE,AFTER.
     """
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from torch import Tensor
 
-__all__ = ["Change", "Finding", "change"]
+__all__ = ["Change", "Evidence", "Finding", "change"]
+
+Evidence: TypeAlias = dict[str, float | int | str]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Finding:
     value: float | None
     damaged: bool
     verdict: str
-    evidence: dict[str, float | int | str] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Change:
     def fell(self) -> bool:
         """Whether it fell by more than chance explains (two standard errors)."""
         return self.by < -2 * self.error and self.by < 0
+
+    def answers(self, question: str, damaged: bool, verdict: str, evidence: Evidence) -> Finding:
+        """The finding whose value is this change."""
+        return Finding(question, self.by, damaged, verdict, evidence)
 
     def rose(self) -> bool:
         """Whether it rose by more than chance explains (two standard errors)."""

@@ -13,6 +13,7 @@ from reclaim.calibration.calibrators.order_preserving import OrderPreserving
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.files import load_calibrator, save_calibrator
 from tests import toys
+from tests.calibration import laws
 
 VARIANTS = pytest.mark.parametrize("variant", ["invariant", "diagonal"])
 
@@ -92,14 +93,9 @@ def test_absent_classes_and_the_margin_between_the_groups_are_scaled_alike() -> 
 @VARIANTS
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_order_stays_and_equal_logits_stay_equal(dtype: torch.dtype, variant: str) -> None:
-    z = draw(300, 4)[0].to(dtype)
-    z[::2] = z[::2].round()
-    made = OrderPreserving.fit(*draw(500, 2)[:2], variant=variant)(z)
-    order = z.argsort(dim=1, stable=True)
-    before, after = z.gather(1, order).diff(dim=1), made.gather(1, order).diff(dim=1)
-    assert bool((after >= 0).all()) and bool((after[before == 0] == 0).all()) and bool(made.isfinite().all())
-    if dtype == torch.float64:
-        assert torch.equal(order, made.argsort(dim=1, stable=True))
+    laws.order_stays_and_equal_logits_stay_equal(
+        OrderPreserving.fit(*draw(500, 2)[:2], variant=variant), draw(300, 4)[0].to(dtype)
+    )
 
 
 @VARIANTS
@@ -113,12 +109,7 @@ def test_it_is_never_less_likely_than_the_single_temperature(variant: str) -> No
 
 
 def test_the_seed_alone_decides() -> None:
-    z, y, _ = draw(400, 5)
-    torch.manual_seed(1)
-    state, first = torch.get_rng_state(), OrderPreserving.fit(z, y)
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(2)
-    assert torch.equal(OrderPreserving.fit(z, y)(z), first(z))
+    laws.the_seed_alone_decides(OrderPreserving.fit, *draw(400, 5)[:2])
 
 
 @VARIANTS

@@ -13,6 +13,7 @@ from reclaim.calibration.calibrators.parametrised_temperature import Parametrise
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.files import load_calibrator, save_calibrator
 from tests import toys
+from tests.calibration import laws
 
 
 def make(seen: Tensor) -> ParametrisedTemperature:
@@ -67,14 +68,9 @@ def test_a_constant_added_to_a_row_and_an_order_of_classes_change_no_temperature
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_order_stays_and_equal_logits_stay_equal(dtype: torch.dtype) -> None:
-    z = draw(300, 4)[0].to(dtype)
-    z[::2] = z[::2].round()
-    made = ParametrisedTemperature.fit(*draw(500, 2)[:2])(z)
-    order = z.argsort(dim=1, stable=True)
-    before, after = z.gather(1, order).diff(dim=1), made.gather(1, order).diff(dim=1)
-    assert bool((after >= 0).all()) and bool((after[before == 0] == 0).all()) and bool(made.isfinite().all())
-    if dtype == torch.float64:
-        assert torch.equal(order, made.argsort(dim=1, stable=True))
+    laws.order_stays_and_equal_logits_stay_equal(
+        ParametrisedTemperature.fit(*draw(500, 2)[:2]), draw(300, 4)[0].to(dtype)
+    )
 
 
 def test_it_is_never_less_likely_than_the_single_temperature() -> None:
@@ -87,12 +83,7 @@ def test_it_is_never_less_likely_than_the_single_temperature() -> None:
 
 
 def test_the_seed_alone_decides() -> None:
-    z, y, _ = draw(400, 5)
-    torch.manual_seed(1)
-    state, first = torch.get_rng_state(), ParametrisedTemperature.fit(z, y)
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(2)
-    assert torch.equal(ParametrisedTemperature.fit(z, y)(z), first(z))
+    laws.the_seed_alone_decides(ParametrisedTemperature.fit, *draw(400, 5)[:2])
 
 
 def test_its_arrays_are_saved(tmp_path: Path) -> None:

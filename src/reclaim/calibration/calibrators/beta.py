@@ -11,8 +11,8 @@ import torch
 from reclaim.calibration.fitting.probabilities import binary_newton, inside_probabilities, joined, log_odds
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows
-from reclaim.core.arrays import A, Array
+from reclaim.calibration.rows import Also, Given, calibration_rows
+from reclaim.core.arrays import A
 
 __all__ = ["Beta"]
 
@@ -48,7 +48,7 @@ class Beta:
         return joined(logits, z, seen, (a * log_p + b * log_rest + c).sigmoid(), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> Beta:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None) -> Beta:
         """The maps under which each class's probability [N, C] best tells whether the label [N] is that class.
 
         Args:

@@ -11,9 +11,9 @@ import torch
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.core.arrays import A, as_tensor
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
 from reclaim.snapshots.snapshot import Snapshot
@@ -64,8 +64,8 @@ class Constrained:
     def fit(
         cls,
         logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
+        labels: Also = None,
+        seen: Also = None,
         *,
         select: str = "auto",
         budget: float = 0.05,

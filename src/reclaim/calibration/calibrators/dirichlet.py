@@ -11,9 +11,9 @@ from torch import Tensor
 from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_kind, as_tensor
+from reclaim.core.arrays import A, as_kind, as_tensor
 
 __all__ = ["Dirichlet"]
 
@@ -55,8 +55,8 @@ class Dirichlet:
     def fit(
         cls,
         logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
+        labels: Also = None,
+        seen: Also = None,
         *,
         off_diagonal: float | None = None,
         intercept: float | None = None,

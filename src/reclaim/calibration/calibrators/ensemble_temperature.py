@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows
-from reclaim.core.arrays import A, Array
+from reclaim.calibration.rows import Also, Given, calibration_rows
+from reclaim.core.arrays import A
 
 __all__ = ["EnsembleTemperature"]
 
@@ -46,7 +46,7 @@ class EnsembleTemperature:
         return joined(logits, z, seen, mixed, keep_top=True, scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> EnsembleTemperature:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None) -> EnsembleTemperature:
         """The temperature and the weights under which [N, C] logits make [N] labels most likely.
 
         Args:

@@ -12,8 +12,8 @@ from reclaim.calibration.fitting.knots import Knots, bin_means
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows
-from reclaim.core.arrays import A, Array
+from reclaim.calibration.rows import Also, Given, calibration_rows
+from reclaim.core.arrays import A
 
 __all__ = ["Histogram"]
 
@@ -51,7 +51,7 @@ class Histogram:
         return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, bins: int = 15) -> Histogram:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: int = 15) -> Histogram:
         """The frequencies of [N] labels in bins of the probabilities of [N, C] logits.
 
         Args:

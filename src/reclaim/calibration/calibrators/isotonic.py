@@ -13,8 +13,8 @@ from reclaim.calibration.fitting.knots import Knots
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, Rows, calibration_rows
-from reclaim.core.arrays import A, Array
+from reclaim.calibration.rows import Also, Given, Rows, calibration_rows
+from reclaim.core.arrays import A
 from reclaim.core.errors import Argument
 
 __all__ = ["Isotonic"]
@@ -57,12 +57,7 @@ class Isotonic:
 
     @classmethod
     def fit(
-        cls,
-        logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
-        *,
-        kind: Literal["shared", "one-vs-rest"] = "shared",
+        cls, logits: Given, labels: Also = None, seen: Also = None, *, kind: Literal["shared", "one-vs-rest"] = "shared"
     ) -> Isotonic:
         """The monotone functions of the probabilities of [N, C] logits that come nearest to [N] labels.
 

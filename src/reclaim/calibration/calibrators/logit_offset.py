@@ -11,9 +11,9 @@ from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, given_snapshot
+from reclaim.calibration.rows import Also, Given, given_snapshot
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_kind, as_tensor
+from reclaim.core.arrays import A, as_kind, as_tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.core.registry import describe, find
 
@@ -74,7 +74,7 @@ class LogitOffset:
         return Affine(torch.ones(len(absent)), shifts + absent * torch.tensor(self.offset, dtype=torch.float32))
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> LogitOffset:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None) -> LogitOffset:
         """The average logit gap of [N, C] logits and [N] labels; rows of absent classes are not read.
 
         Raises: BadInput if no class is absent, or only one is seen.

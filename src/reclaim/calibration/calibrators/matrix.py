@@ -13,9 +13,9 @@ from reclaim.calibration.fitting.group_balance import balanced
 from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.core.arrays import A, as_tensor
 
 __all__ = ["Matrix"]
 
@@ -60,8 +60,8 @@ class Matrix:
     def fit(
         cls,
         logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
+        labels: Also = None,
+        seen: Also = None,
         *,
         off_diagonal: float | None = None,
         intercept: float | None = None,

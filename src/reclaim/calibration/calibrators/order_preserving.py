@@ -14,8 +14,8 @@ from torch.nn.functional import softplus
 from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
-from reclaim.core.arrays import A, Array, as_tensor, sorted_values
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
+from reclaim.core.arrays import A, as_tensor, sorted_values
 
 __all__ = ["OrderPreserving"]
 
@@ -72,8 +72,8 @@ class OrderPreserving:
     def fit(
         cls,
         logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
+        labels: Also = None,
+        seen: Also = None,
         *,
         variant: Literal["invariant", "diagonal"] = "invariant",
         hidden: int = 10,

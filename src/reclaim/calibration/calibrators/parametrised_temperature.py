@@ -13,8 +13,8 @@ from torch.nn.functional import nll_loss, one_hot, softplus
 from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns
-from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns
+from reclaim.core.arrays import A, as_tensor
 
 __all__ = ["ParametrisedTemperature"]
 
@@ -62,8 +62,8 @@ class ParametrisedTemperature:
     def fit(
         cls,
         logits: Given,
-        labels: Array | None = None,
-        seen: Array | None = None,
+        labels: Also = None,
+        seen: Also = None,
         *,
         loss: Literal["nll", "brier"] = "nll",
         top: int = 10,

@@ -19,8 +19,8 @@ from reclaim.calibration.fitting.probabilities import (
 )
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows
-from reclaim.core.arrays import A, Array
+from reclaim.calibration.rows import Also, Given, calibration_rows
+from reclaim.core.arrays import A
 
 __all__ = ["ScalingBinning"]
 
@@ -62,9 +62,7 @@ class ScalingBinning:
         return joined(logits, z, seen, traced(made, lined), scale=1 / self.temperature)
 
     @classmethod
-    def fit(
-        cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, bins: int = 15
-    ) -> ScalingBinning:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: int = 15) -> ScalingBinning:
         """The lines that fit [N] labels best, and bins of what they make of [N, C] logits.
 
         Args:

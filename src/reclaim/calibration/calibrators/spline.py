@@ -11,8 +11,8 @@ from torch import Tensor
 from reclaim.calibration.fitting.nets import by_blocks, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, rejoin
-from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
+from reclaim.core.arrays import A, as_tensor
 from reclaim.core.errors import BadInput
 
 __all__ = ["Spline"]
@@ -69,7 +69,7 @@ class Spline:
         return torch.where(lead > 0, z.scatter(1, where, top + raised), z)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, knots: int = 6) -> Spline:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, knots: int = 6) -> Spline:
         """The spline that takes the largest probability of [N, C] logits to how often [N] labels agree.
 
         Args:

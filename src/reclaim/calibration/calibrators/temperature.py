@@ -10,9 +10,9 @@ import torch
 
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_kind, as_tensor
+from reclaim.core.arrays import A, as_kind, as_tensor
 
 __all__ = ["Temperature"]
 
@@ -47,7 +47,7 @@ class Temperature:
         return spread(Affine(torch.full((k,), beta), torch.zeros(k)), (beta, 0.0), self.fitted, classes)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Array | None = None, seen: Array | None = None) -> Temperature:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None) -> Temperature:
         """The temperature under which [N, C] logits make [N] labels most likely.
 
         Args:

@@ -12,9 +12,9 @@ from reclaim.calibration.fitting.group_balance import balanced
 from reclaim.calibration.fitting.penalties import ridged
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Given, calibration_rows, check_columns, spread
+from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
-from reclaim.core.arrays import A, Array, as_tensor
+from reclaim.core.arrays import A, as_tensor
 
 __all__ = ["Vector"]
 
@@ -52,9 +52,7 @@ class Vector:
         return spread(inner, self.rest, self.fitted, classes)
 
     @classmethod
-    def fit(
-        cls, logits: Given, labels: Array | None = None, seen: Array | None = None, *, ridge: float | None = None
-    ) -> Vector:
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, ridge: float | None = None) -> Vector:
         """The weights and biases under which [N, C] logits make [N] labels most likely.
 
         Args:

@@ -23,9 +23,5 @@ def source_data(evidence: Evidence, *, criterion: Literal["overall", "balanced",
     """
     rows = evidence.need("source", by="source-data")
     offset, value = best_on(rows, criterion)
-    return Selection(
-        offset=offset,
-        reason=f"it gives the best {criterion} accuracy, {value:.3f}, on {len(rows)} rows of the pretraining domain",
-        evidence={"source": len(rows)},
-        details={"criterion": criterion},
-    )
+    reason = f"it gives the best {criterion} accuracy, {value:.3f}, on {len(rows)} rows of the pretraining domain"
+    return Selection(offset, reason, evidence={"source": len(rows)}, details={"criterion": criterion})

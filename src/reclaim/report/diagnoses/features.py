@@ -50,14 +50,11 @@ def features(before: Snapshot, after: Snapshot) -> Finding:
     if not bool(absent.all()):
         seen = change(then[~absent], now[~absent])
         evidence |= {"seen_before": seen.before, "seen_after": seen.after}
-    return Finding(
-        question,
-        value=moved.by,
-        damaged=moved.fell(),
-        verdict=f"{word}. With the head left aside, the nearest class mean is right on {moved.after:.1%} of the absent "
-        f"rows; before fine-tuning on {moved.before:.1%}.",
-        evidence=evidence,
+    verdict = (
+        f"{word}. With the head left aside, the nearest class mean is right on {moved.after:.1%} of the absent "
+        f"rows; before fine-tuning on {moved.before:.1%}."
     )
+    return moved.answers(question, moved.fell(), verdict, evidence)
 
 
 def nearest_class_mean(f: Tensor, labels: Tensor, num_classes: int) -> Tensor:

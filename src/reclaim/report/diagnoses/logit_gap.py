@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reclaim.report.finding import Finding, change
+from reclaim.report.finding import Evidence, Finding, change
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import best, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot
@@ -23,19 +23,16 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
     absent = ~now.is_seen
     if not absent.any() or not now.is_seen.any():
         pull = change(then.margin, now.margin)
-        return Finding(
-            question,
-            value=pull.by,
-            damaged=pull.rose(),
-            verdict=f"The largest seen logit stands {pull.after:.2f} above the largest absent one; before fine-tuning "
-            f"it was {pull.before:.2f}. Rows of both groups are needed to say what that costs.",
-            evidence={"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)},
+        verdict = (
+            f"The largest seen logit stands {pull.after:.2f} above the largest absent one; before fine-tuning it was "
+            f"{pull.before:.2f}. Rows of both groups are needed to say what that costs."
         )
+        evidence: Evidence = {"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)}
+        return pull.answers(question, pull.rose(), verdict, evidence)
     outvoted = change((then.hit & ~then.right)[absent], (now.hit & ~now.right)[absent])
     offset, ceiling = best(curve_of(steps_of(now)))
     right = float(now.right.double().mean())
-    damaged = outvoted.rose()
-    if damaged:
+    if outvoted.rose():
         verdict = (
             f"Yes. {outvoted.after:.1%} of the absent rows are recognised among absent classes but lose to a seen "
             f"class; before fine-tuning it was {outvoted.before:.1%}. The best single offset would lift accuracy over "
@@ -46,18 +43,13 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
             f"No. {outvoted.after:.1%} of the absent rows lose to a seen class although they are recognised among "
             f"absent classes, against {outvoted.before:.1%} before fine-tuning."
         )
-    return Finding(
-        question,
-        value=outvoted.by,
-        damaged=damaged,
-        verdict=verdict,
-        evidence={
-            "outvoted_before": outvoted.before,
-            "outvoted_after": outvoted.after,
-            "standard_error": outvoted.error,
-            "best_offset": offset,
-            "accuracy": right,
-            "accuracy_at_best_offset": ceiling,
-            "absent_rows": int(absent.sum()),
-        },
-    )
+    evidence = {
+        "outvoted_before": outvoted.before,
+        "outvoted_after": outvoted.after,
+        "standard_error": outvoted.error,
+        "best_offset": offset,
+        "accuracy": right,
+        "accuracy_at_best_offset": ceiling,
+        "absent_rows": int(absent.sum()),
+    }
+    return outvoted.answers(question, outvoted.rose(), verdict, evidence)

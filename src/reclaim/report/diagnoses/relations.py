@@ -39,14 +39,12 @@ def relations(before: Snapshot, after: Snapshot) -> Finding:
     now = margins(after.logits[absent], after.known_labels[absent], after.seen).hit
     among = change(then, now)
     verb = "fell" if among.fell() else "rose" if among.rose() else "hardly changed"
-    return Finding(
-        question,
-        value=among.by,
-        damaged=among.fell(),
-        verdict=f"{'Less well' if among.fell() else 'Yes'}. Among absent classes alone, accuracy {verb}: "
-        f"{among.before:.1%} before, {among.after:.1%} after. No offset changes this number.",
-        evidence=evidence | {"among_before": among.before, "among_after": among.after, "standard_error": among.error},
+    evidence |= {"among_before": among.before, "among_after": among.after, "standard_error": among.error}
+    verdict = (
+        f"{'Less well' if among.fell() else 'Yes'}. Among absent classes alone, accuracy {verb}: "
+        f"{among.before:.1%} before, {among.after:.1%} after. No offset changes this number."
     )
+    return among.answers(question, among.fell(), verdict, evidence)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:

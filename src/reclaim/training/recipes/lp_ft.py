@@ -12,12 +12,7 @@ __all__ = ["lp_ft"]
 
 
 def lp_ft(
-    model: Classifier,
-    data: Data,
-    budget: Budget = Budget(),
-    *,
-    probe_strengths: int = 10,
-    probe_iterations: int = 200,
+    model: Classifier, data: Data, budget: Budget = Budget(), *, probe_strengths: int = 10, probe_iterations: int = 200
 ) -> Classifier:
     """Fit the head to frozen features, then train everything from there, in evaluation mode.
 
