@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput, BadKind
-from reclaim.core.groups import check_members, group_sums, group_weights, members_of, units
+from reclaim.core.groups import check_members, group_sums, group_weights, members_of, pieces, units
 
 
 def test_names_become_numbers_and_numbers_stay() -> None:
@@ -32,3 +32,14 @@ def test_every_group_counts_once() -> None:
     assert group_sums(torch.tensor([1.0, 5.0, 2.0, 4.0]), groups).tolist() == [5.0, 7.0]
     assert group_sums(group_weights(groups), groups).tolist() == [1.0, 1.0]
     assert units(groups, 4) == 2 and units(None, 4) == 4
+
+
+@pytest.mark.parametrize("most", [None, 29])
+def test_pieces_hold_every_row_once_and_whole_groups(most: int | None) -> None:
+    groups = torch.tensor([0, 9, 4, 4, 7, 2, 2, 2] * 5)
+    made = pieces(40, 3, np.random.default_rng(0), groups, most=most)
+    assert len(made) == 3 and len(torch.cat(made).unique()) == sum(map(len, made)) == (most or 40)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert not set(groups[made[a]].tolist()) & set(groups[made[b]].tolist())
+    assert len(pieces(40, 7, np.random.default_rng(0), groups)) == 5
+    assert [len(part) for part in pieces(40, 3, np.random.default_rng(0))] == [14, 14, 12]

@@ -74,6 +74,29 @@ def offsets(chosen) -> list[float]:
     return [run["offset"] for run in chosen.details["runs"]]
 
 
+# --- what it divides
+
+
+@pytest.mark.parametrize("groups", [torch.arange(80) // 8, torch.arange(80) % 16], ids=["of-all-classes", "of-one"])
+def test_rows_that_belong_together_are_never_retrained_on_and_judged(groups: torch.Tensor) -> None:
+    split, trained, read = replace(DATA.split("train"), groups=groups), set(), set()
+
+    def reading(i: int) -> np.ndarray:
+        read.add(int(groups[i]))
+        return split.read(i)
+
+    def retrain(model: Classifier, data: Data) -> Classifier:
+        trained.update(data.split("train").groups.tolist())
+        read.clear()  # what is read from now on is judged
+        return model
+
+    for seed in range(5):
+        trained.clear()
+        data = replace(DATA, splits={"train": replace(split, read=reading)})
+        pseudo_cross_validation(balanced(), data, retrain, runs=1, seed=seed)
+        assert trained and read and not trained & read
+
+
 # --- what it finds
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from reclaim.core.arrays import as_tensor
 from reclaim.core.errors import BadInput, BadKind, few
 
-__all__ = ["check_members", "group_sums", "group_weights", "members_of", "units"]
+__all__ = ["check_members", "group_sums", "group_weights", "members_of", "pieces", "units"]
 
 
 def members_of(values: object) -> tuple[Tensor, tuple[str, ...]]:
@@ -54,3 +54,22 @@ def group_weights(groups: Tensor) -> Tensor:
     """Of each row 1 / rows of its group, [N] float64: every group then counts once."""
     _, index, counts = groups.unique(return_inverse=True, return_counts=True)
     return 1 / counts.double()[index]
+
+
+def pieces(
+    num_rows: int, parts: int, random: np.random.Generator, groups: Tensor | None = None, *, most: int | None = None
+) -> list[Tensor]:
+    """The rows in a random order, cut into so many parts of about equal size; rows of one group are in one part.
+
+    Args:
+        groups: [N] int64; fewer groups than parts make as many parts as there are groups.
+        most: rows at most, of all parts together; the others are left out.
+    """
+    if groups is None:
+        return list(torch.from_numpy(random.permutation(num_rows))[:most].chunk(parts))
+    present, index = groups.cpu().unique(return_inverse=True)
+    place = torch.from_numpy(random.permutation(len(present)))[index]  # of each row's group in the order
+    order = place.argsort(stable=True)[:most]
+    place = place[order]
+    part = place * parts // (int(place[-1]) + 1)
+    return [order[part == number] for number in part.unique()]

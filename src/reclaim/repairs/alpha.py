@@ -11,6 +11,7 @@ from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.auto import auto, without_budget
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
 from reclaim.calibration.selectors.retention_budget import rows_needed
+from reclaim.core.groups import units
 from reclaim.core.registry import find
 from reclaim.repairs.choices import Prefer
 from reclaim.repairs.mixtures import Mixtures
@@ -56,6 +57,7 @@ class ChosenAlpha:
         reason: why this one.
         tried: the mixtures that were looked at.
         rows: held-out rows that chose it.
+        groups: how many groups these rows are of, where they belong together; None where each stands alone.
         preferences: what would be taken without a budget, by the classes that count more, on the same rows.
         estimated: whether the accuracies on absent classes are estimates, because no row of one was given.
     """
@@ -66,6 +68,7 @@ class ChosenAlpha:
     rows: int = 0
     preferences: Mapping[Prefer, Tried] = field(default_factory=dict)
     estimated: bool = True
+    groups: int | None = None
 
     @property
     def taken(self) -> Tried | None:
@@ -119,12 +122,17 @@ def choose_alpha(
     allowed = [mixture for mixture in tried if mixture.allowed]
     if not allowed:
         reason = f"no mixture keeps the budget of {budget:g} on {len(before)} held-out rows"
-        return ChosenAlpha(1.0, reason, tried, len(before), preferences)
+        return ChosenAlpha(1.0, reason, tried, len(before), preferences, groups=_groups(before))
     s = seen_share(before, prefer)
     taken = best(allowed, s, pull)
     judges = before if evidence.labelled is None else mixtures.answers(taken.alpha, evidence.labelled)
     reason = _measured(taken, judges, evidence.labelled is None) + _criterion(tried, budget, prefer, pull, s)
-    return ChosenAlpha(taken.alpha, reason, tried, len(judges), preferences, estimated=evidence.labelled is None)
+    estimated = evidence.labelled is None
+    return ChosenAlpha(taken.alpha, reason, tried, len(judges), preferences, estimated, _groups(judges))
+
+
+def _groups(rows: Snapshot) -> int | None:
+    return None if rows.groups is None else units(rows.groups, len(rows))
 
 
 def seen_share(rows: Snapshot, prefer: Prefer = "balanced") -> float:

@@ -204,16 +204,27 @@ def _sizes(num_classes: int, shares: Sequence[float], runs: int) -> list[int]:
 
 
 def _divide(data: Data, classes: Tensor, random: torch.Generator) -> tuple[Data, Data]:
-    """What is retrained on, four fifths of the training rows of `classes`, and what is judged: the other seen rows."""
+    """What is retrained on, four fifths of the training rows of `classes`, and what is judged: the other seen rows.
+
+    Where rows belong together a fifth of the groups is judged, and what a group retrained on holds of other classes is
+    left out.
+    """
     rows, seen = data.seen_only("train"), torch.zeros_like(data.seen)
     seen[classes] = True
     inside = seen[rows.labels]
     order = torch.randperm(len(rows), generator=random)
     order = order[rows.labels[order].argsort(stable=True)]  # so that it is a fifth of each class
     judged = ~inside
-    judged[order[inside[order]][::5]] = True
+    if rows.groups is None:
+        judged[order[inside[order]][::5]] = True
+        retrained = ~judged
+    else:
+        present = rows.groups[inside].unique()
+        held = present[torch.randperm(len(present), generator=random)[::5]]
+        retrained = inside & ~torch.isin(rows.groups, held)
+        judged = ~torch.isin(rows.groups, rows.groups[retrained])
     return (
-        replace(data, splits={"train": rows.rows(~judged)}, seen=seen),
+        replace(data, splits={"train": rows.rows(retrained)}, seen=seen),
         replace(data, splits={"judged": rows.rows(judged)}, seen=seen),
     )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.absent_probability import absent_log_odds
 from reclaim.snapshots.metrics.binning import Binned
@@ -73,20 +76,27 @@ def reliability(snapshot: Snapshot, *, resamples: int = 100, seed: int = 0) -> R
     both = Binned(seen.count + absent.count, seen.forecast + absent.forecast, seen.hits + absent.hits)
     odds = absent_log_odds(z, snapshot.seen)
     asked = bool(odds.isfinite().any())
+
+    def of(rows: Tensor, classwise: Binned) -> GroupReliability:
+        together = None if snapshot.groups is None else snapshot.groups[rows]
+        return _group(scores.rows(rows), classwise, resamples, seed, together)
+
     return Reliability(
-        all=_group(scores, both, resamples, seed),
-        seen=_group(scores.rows(is_seen), seen, resamples, seed),
-        absent=_group(scores.rows(~is_seen), absent, resamples, seed),
+        all=of(torch.ones_like(is_seen), both),
+        seen=of(is_seen, seen),
+        absent=of(~is_seen, absent),
         question_parts=brier_parts(odds.sigmoid(), ~is_seen) if asked else None,
-        question_bins=reliability_diagram(odds.sigmoid(), ~is_seen) if asked else (),
+        question_bins=reliability_diagram(odds.sigmoid(), ~is_seen, groups=snapshot.groups) if asked else (),
     )
 
 
-def _group(scores: RowScores, classwise: Binned, resamples: int, seed: int) -> GroupReliability:
+def _group(
+    scores: RowScores, classwise: Binned, resamples: int, seed: int, together: Tensor | None
+) -> GroupReliability:
     n = len(scores.top)
-    plain = (*row_estimates(scores), classwise_estimate(classwise, n))
-    estimates = {e.name: e for e in (*plain, *row_estimates(scores, (RESAMPLED,), resamples=resamples, seed=seed))}
+    resampled = row_estimates(scores, (RESAMPLED,), resamples=resamples, seed=seed, groups=together)
+    estimates = {e.name: e for e in (*row_estimates(scores), classwise_estimate(classwise, n), *resampled)}
     if not n:
         return GroupReliability(estimates, None, ())
     parts = parts_of(classwise, float(scores.brier.mean()))
-    return GroupReliability(estimates, parts, reliability_diagram(scores.top, scores.right))
+    return GroupReliability(estimates, parts, reliability_diagram(scores.top, scores.right, groups=together))

@@ -63,7 +63,7 @@ def _limits(repair: Repair[Any]) -> list[Sentence]:
         return []
     limits = "no row of an absent class was given, so the absent accuracy cannot be measured, only estimated"
     if mix.taken and mix.estimated:
-        low, high = wilson_interval(mix.taken.absent, mix.rows)
+        low, high = wilson_interval(mix.taken.absent, mix.groups or mix.rows)
         limits += (
             f": {mix.taken.absent:.1%} (95 % interval {low:.1%} to {high:.1%}, "
             "if absent classes were as well known as seen ones before fine-tuning)"

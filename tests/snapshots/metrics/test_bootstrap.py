@@ -19,6 +19,15 @@ def test_of_a_mean_it_is_about_two_standard_errors() -> None:
     assert high == pytest.approx(float(x.mean()) + 1.96 * error, abs=0.15 * error)
 
 
+def test_copies_within_groups_leave_the_interval_of_a_mean_as_it_is() -> None:
+    x = torch.from_numpy(np.random.default_rng(0).normal(5, 2, 60))
+    alone = basic_interval(lambda rows: float(x[rows].mean()), 60)
+    copied, groups = x.repeat_interleave(5), torch.arange(60).repeat_interleave(5)
+    assert basic_interval(lambda rows: float(copied[rows].mean()), 300, groups=groups) == pytest.approx(alone)
+    low, high = basic_interval(lambda rows: float(copied[rows].mean()), 300)
+    assert high - low < 0.6 * (alone[1] - alone[0])
+
+
 def test_it_is_the_mirror_image_of_the_quantiles() -> None:
     random, x = np.random.default_rng(3), torch.rand(50, generator=torch.Generator().manual_seed(0))
     drawn = [float(x[torch.from_numpy(random.integers(0, 50, 50))].max()) for _ in range(100)]

@@ -1,6 +1,7 @@
 """Reliability diagrams: what the bars must add up to."""
 
 import pytest
+import torch
 
 from reclaim.snapshots.metrics.binning import Scheme
 from reclaim.snapshots.metrics.calibration_error import ece
@@ -28,3 +29,13 @@ def test_bars_ascend_and_empty_bins_have_none() -> None:
 def test_most_intervals_of_a_calibrated_forecast_hold_it() -> None:
     bars = [bar for seed in range(20) for bar in reliability_diagram(*pairs(seed=seed))]
     assert sum(bar.low <= bar.forecast <= bar.high for bar in bars) / len(bars) == pytest.approx(0.95, abs=0.04)
+
+
+def test_copies_within_groups_do_not_narrow_the_bars() -> None:
+    p, hit = pairs()
+    rows = torch.arange(len(p))
+    alone = reliability_diagram(p, hit, groups=rows)
+    assert alone == reliability_diagram(p, hit)
+    for bar, many in zip(alone, reliability_diagram(p.repeat(4), hit.repeat(4), groups=rows.repeat(4)), strict=True):
+        assert many.count == 4 * bar.count and many.frequency == pytest.approx(bar.frequency)
+        assert many.high - many.low >= 0.99 * (bar.high - bar.low)

@@ -92,7 +92,8 @@ class OrderPreserving:
         """
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        z, y = sampled(rows, seed).inside()
+        learnt = sampled(rows, seed)
+        z, y = learnt.inside()
         order = (z * found.beta).sort(dim=1, descending=True)
         place = (order.indices == y[:, None]).int().argmax(dim=1, keepdim=True)
         log_p = order.values.log_softmax(dim=1)
@@ -107,7 +108,7 @@ class OrderPreserving:
             new = levels(net, which)
             return (new.logsumexp(dim=1, keepdim=True) - new.gather(1, place[which])).double().mean()
 
-        net, steps = (start, 0) if found.note else learn(mean_loss, len(y), start, seed)
+        net, steps = (start, 0) if found.note else learn(mean_loss, learnt, start, seed)
         parts = net.single()
         made = cls(parts.inputs, parts.first, parts.second, variant, found.beta, rows.fitted({}))
         plain = replace(made, second=torch.zeros_like(made.second))

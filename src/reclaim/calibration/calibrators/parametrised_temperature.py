@@ -83,7 +83,8 @@ class ParametrisedTemperature:
         """
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
-        z, y = sampled(rows, seed).inside()
+        learnt = sampled(rows, seed)
+        z, y = learnt.inside()
         z = z * found.beta
         x = _largest(z, min(top, rows.num_classes))
 
@@ -94,7 +95,7 @@ class ParametrisedTemperature:
             return (log_p.exp() - one_hot(y[which], rows.num_classes)).square().sum(dim=1).double().mean()
 
         start = Net.start(x, hidden, 1, seed)
-        net, steps = (start, 0) if found.note else learn(mean_loss, len(y), start, seed)
+        net, steps = (start, 0) if found.note else learn(mean_loss, learnt, start, seed)
         parts = net.single()
         made = cls(parts.inputs, parts.first, parts.second, 1 / found.beta, rows.fitted({}))
         plain = replace(made, second=torch.zeros_like(made.second))

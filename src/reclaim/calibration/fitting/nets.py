@@ -17,6 +17,7 @@ from torch import Tensor
 from reclaim.calibration.fitting.temperature import Found, slope
 from reclaim.calibration.rows import Rows
 from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
+from reclaim.core.groups import pieces
 
 __all__ = ["Net", "by_blocks", "learn", "sampled", "settled"]
 
@@ -61,24 +62,25 @@ class Net:
         return Net(self.inputs.float(), self.first.float(), self.second.float())
 
 
-def learn(loss: Callable[[Net, Tensor], Tensor], n: int, start: Net, seed: int, most: int = 200) -> tuple[Net, int]:
+def learn(loss: Callable[[Net, Tensor], Tensor], rows: Rows, start: Net, seed: int, most: int = 200) -> tuple[Net, int]:
     """The net that L-BFGS finds from the start, and its steps: as many as suit held-out rows, by cross-validation.
 
     Args:
         loss: mean loss of the rows [n] of an index under a net.
-        n: rows.
+        rows: those that the index counts.
         most: steps.
 
     A ridge of unit width pulls towards the start. So on the rows that it learned from, the net is never worse.
     """
-    folds = [part.sort().values for part in torch.from_numpy(np.random.default_rng(seed).permutation(n)).chunk(_FOLDS)]
+    n = len(rows)
+    folds = [part.sort().values for part in pieces(n, _FOLDS, np.random.default_rng(seed), rows.groups)]
     if len(folds) < 2:
         return start, 0
     with _one_thread():
         paths = [_descend(loss, torch.cat(folds[:held] + folds[held + 1 :]), start, most) for held in range(len(folds))]
         nets, best, steps = [start] * len(folds), np.inf, 0
         for step in range(most + 1):
-            now = sum(float(loss(net, rows)) * len(rows) for net, rows in zip(nets, folds, strict=True)) / n
+            now = sum(float(loss(net, held)) * len(held) for net, held in zip(nets, folds, strict=True)) / n
             best, steps = (now, step) if now < best else (best, steps)
             if step - steps >= _PATIENCE:
                 break

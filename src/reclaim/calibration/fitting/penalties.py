@@ -16,6 +16,8 @@ from torch import Tensor
 
 from reclaim.calibration.fitting.affine import AffineFit, Blocks, Factors, fit_diagonal, fit_matrix, kronecker, mean_nll
 from reclaim.calibration.rows import Rows
+from reclaim.core.errors import BadInput
+from reclaim.core.groups import pieces
 
 __all__ = ["folds", "full", "prior_width", "ridged", "scaled"]
 
@@ -120,11 +122,17 @@ def folds(rows: Rows, parts: int = 5) -> list[tuple[Rows, Rows]]:
     """Pairs of (fit on, judge on) for cross-validation; one pair where there are many logits, of a sample if very many.
 
     The same split for the same rows. A class without a row in the first of a pair is no harm: its ridge holds it.
+
+    Raises: BadInput if all rows are of one group, which no split may divide.
     """
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(rows)))
-    pieces = order[: _SAMPLE // rows.logits.shape[1] if rows.logits.nelement() > _SAMPLE else None].chunk(parts)
+    most = _SAMPLE // rows.logits.shape[1] if rows.logits.nelement() > _SAMPLE else None
+    parted = pieces(len(rows), parts, np.random.default_rng(0), rows.groups, most=most)
+    if len(parted) < 2:
+        raise BadInput(
+            "all rows are of one group, so cross-validation cannot choose the strength of a penalty: give it."
+        )
     pairs = []
-    for held in range(1 if rows.logits.nelement() > _MANY else len(pieces)):
-        rest = torch.cat([piece for index, piece in enumerate(pieces) if index != held])
-        pairs.append((rows.pick(rest), rows.pick(pieces[held])))
+    for held in range(1 if rows.logits.nelement() > _MANY else len(parted)):
+        rest = torch.cat([piece for index, piece in enumerate(parted) if index != held])
+        pairs.append((rows.pick(rest), rows.pick(parted[held])))
     return pairs

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reclaim.core.arrays import rank, sorted_values
 
-__all__ = ["Binned", "Scheme", "binned"]
+__all__ = ["Binned", "Scheme", "bin_of", "binned"]
 
 Scheme = Literal["width", "mass"]
 
@@ -31,7 +31,15 @@ class Binned:
 
 
 def binned(p: Tensor, hit: Tensor, bins: int = 15, scheme: Scheme = "width") -> Binned:
-    """Sum [N] probabilities and [N] outcomes, 0 or 1, by bins (l, u], closed on the right.
+    """Sum [N] probabilities and [N] outcomes, 0 or 1, by the bins of `bin_of`."""
+    p, hit = p.double(), hit.double()
+    index, count = bin_of(p, bins, scheme)
+    sums = (torch.bincount(index, weights, minlength=count) for weights in (torch.ones_like(p), p, hit))
+    return Binned(*sums)
+
+
+def bin_of(p: Tensor, bins: int = 15, scheme: Scheme = "width") -> tuple[Tensor, int]:
+    """The bin (l, u], closed on the right, of each of [N] probabilities, counted from 0; and how many bins there are.
 
     Args:
         scheme: "width" cuts [0, 1] into equal parts; "mass" puts as equal numbers of rows into each bin as equal
@@ -39,13 +47,10 @@ def binned(p: Tensor, hit: Tensor, bins: int = 15, scheme: Scheme = "width") -> 
 
     Differs: a probability of exactly 0 belongs to the first bin instead of none.
     """
-    p, hit = p.double(), hit.double()
+    p = p.double()
     if scheme == "width":
-        index = (p * bins).ceil().long().clamp(1, bins) - 1
-    else:
-        ordered = sorted_values(p)
-        last = torch.arange(1, bins + 1, device=p.device) * len(p) // bins - 1
-        upper = ordered[last[last >= 0]].unique_consecutive()
-        index, bins = rank(upper, p), len(upper)
-    sums = (torch.bincount(index, weights, minlength=bins) for weights in (torch.ones_like(p), p, hit))
-    return Binned(*sums)
+        return (p * bins).ceil().long().clamp(1, bins) - 1, bins
+    ordered = sorted_values(p)
+    last = torch.arange(1, bins + 1, device=p.device) * len(p) // bins - 1
+    upper = ordered[last[last >= 0]].unique_consecutive()
+    return rank(upper, p), len(upper)

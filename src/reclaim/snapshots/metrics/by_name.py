@@ -99,10 +99,15 @@ def estimates(
 
 
 def row_estimates(
-    scores: RowScores, names: Sequence[str] = tuple(OF_ROWS), *, resamples: int = 0, seed: int = 0
+    scores: RowScores,
+    names: Sequence[str] = tuple(OF_ROWS),
+    *,
+    resamples: int = 0,
+    seed: int = 0,
+    groups: Tensor | None = None,
 ) -> tuple[Estimate, ...]:
-    """Those metrics that a few numbers per row give, of rows that were scored already."""
-    return tuple(_of_rows(scores, name, resamples, seed) for name in names)
+    """Those metrics that a few numbers per row give, of rows that were scored already. Groups are resampled whole."""
+    return tuple(_of_rows(scores, name, resamples, seed, groups) for name in names)
 
 
 def classwise_estimate(b: Binned, n: int) -> Estimate:
@@ -110,14 +115,20 @@ def classwise_estimate(b: Binned, n: int) -> Estimate:
     return Estimate("ece-class-wise", classwise_ece_of(b), CLASSWISE, n)
 
 
-def _of_rows(scores: RowScores, name: str, resamples: int, seed: int) -> Estimate:
+def _of_rows(scores: RowScores, name: str, resamples: int, seed: int, groups: Tensor | None) -> Estimate:
     statistic, estimator = OF_ROWS[name]
     n = len(scores.top)
-    return _estimate(name, lambda rows: statistic(scores.rows(rows)), estimator, n, resamples, seed)
+    return _estimate(name, lambda rows: statistic(scores.rows(rows)), estimator, n, resamples, seed, groups)
 
 
 def _estimate(
-    name: str, statistic: Callable[[Tensor], float | None], estimator: str, n: int, resamples: int, seed: int
+    name: str,
+    statistic: Callable[[Tensor], float | None],
+    estimator: str,
+    n: int,
+    resamples: int,
+    seed: int,
+    groups: Tensor | None = None,
 ) -> Estimate:
     value = statistic(torch.arange(n)) if n else None
     if value is None or not resamples:
@@ -126,5 +137,5 @@ def _estimate(
     def number(rows: Tensor) -> float:
         return torch.nan if (found := statistic(rows)) is None else found
 
-    low, high = basic_interval(number, n, resamples=resamples, seed=seed)
+    low, high = basic_interval(number, n, resamples=resamples, seed=seed, groups=groups)
     return Estimate(name, value, estimator, n, None if math.isnan(low + high) else (low, high))
