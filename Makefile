@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PAPERS = $(subst _,-,$(basename $(notdir $(filter-out %/__init__.py,$(wildcard src/reclaim/papers/published/*.py)))))
 export RECLAIM_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test lint bench long clean
+.PHONY: demo test lint bench long tables clean
 
 demo: $(VENV)/ready
 	$(BIN)/reclaim demo --out out/demo --force
@@ -26,15 +26,17 @@ bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.calibration.tables
 	$(BIN)/python -m benchmarks.repairs.choosing
 
-# hours: every benchmark, every fine-tuning behind the tables of docs/results/repair.md, every entry of papers/published in full
+# what takes longer than a test may: every benchmark, and every entry of papers/published in its quick form
 long: bench
+	for paper in $(PAPERS); do $(BIN)/reclaim paper $$paper --quick --out out/papers/$$paper --force || exit 1; done
+
+# hours: every fine-tuning behind the tables of docs/results/repair.md, and every entry in full
+tables: $(VENV)/ready
 	for set in design confirmation; do \
 	  $(BIN)/python -m benchmarks.repairs.run run --set $$set && \
 	  $(BIN)/python -m benchmarks.repairs.run table --set $$set || exit 1; \
 	done
-	for paper in $(PAPERS); do \
-	  $(BIN)/reclaim paper $$paper --out out/papers/$$paper --force || exit 1; \
-	done
+	for paper in $(PAPERS); do $(BIN)/reclaim paper $$paper --out out/papers/$$paper --force || exit 1; done
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reclaim needs Python 3.11 or newer; say make PYTHON=...")'
