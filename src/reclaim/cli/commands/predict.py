@@ -56,8 +56,8 @@ def command(
     network = settled(network, rows)
     if columns == "model":
         rows = rows.over(network.classes)
-    made = predict(network, rows, split, out=out, features=features, half=half, shard_size=int(shard_size * 2**30),
-                   inference=inference)  # fmt: skip
+    size = int(shard_size * 2**30)
+    made = predict(network, rows, split, out=out, features=features, half=half, shard_size=size, inference=inference)
     write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes)))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,13 @@ def _npz(path: Path) -> Data:
     if given:
         stream, offset = arrays[given], _first(arrays, ("offset",), path)
         if len(offset) != num_rows + 1 or offset[-1] > len(stream):
-            raise BadInput(f"{path} is not whole: {num_rows} labels, {len(offset)} offsets up to {offset[-1]}, "
-                           f"{len(stream)} bytes of images.")  # fmt: skip
-        read: Callable[[int], Any] = lambda i: decode(stream[offset[i] : offset[i + 1]].tobytes(), name(i))  # noqa: E731
+            raise BadInput(
+                f"{path} is not whole: {num_rows} labels, {len(offset)} offsets up to {offset[-1]}, {len(stream)} "
+                "bytes of images."
+            )
+
+        def read(i: int) -> Any:
+            return decode(stream[offset[i] : offset[i + 1]].tobytes(), name(i))
     else:
         values = _first(arrays, ARRAYS, path)
         if len(values) != num_rows:

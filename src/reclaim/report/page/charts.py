@@ -70,8 +70,8 @@ def line_chart(lines: list[Line], x_title: str, y_title: str, title: str, x_rang
     for line in lines:
         if line.mark:
             x, y = place(*line.mark[:2]).split(",")
-            parts.append(f'<circle class="mark mark-{escape(line.name)}" cx="{x}" cy="{y}" r="6">'
-                         f"<title>{escape(line.mark[2])}</title></circle>")  # fmt: skip
+            title = f"<title>{escape(line.mark[2])}</title>"
+            parts.append(f'<circle class="mark mark-{escape(line.name)}" cx="{x}" cy="{y}" r="6">{title}</circle>')
     return "".join(parts) + "</svg>"
 
 
