@@ -25,7 +25,8 @@ def test_comparing_a_snapshot_with_itself_finds_no_damage(name: str) -> None:
 @EVERY
 def test_it_does_with_what_it_has(name: str) -> None:
     bare = replace(FULL, features=None, weights=None)
-    for rows in (bare, bare.seen_rows(), FULL.seen_rows(), FULL.rows(~FULL.seen[FULL.labels])):
+    one_group = [replace(FULL, seen=torch.full((7,), seen)) for seen in (True, False)]
+    for rows in (bare, bare.seen_rows(), FULL.seen_rows(), FULL.rows(~FULL.seen[FULL.labels]), *one_group):
         found = find("diagnoses", name)(rows, rows)
         assert not found.damaged
         assert found.value is None or isfinite(found.value)
@@ -38,5 +39,7 @@ def test_snapshots_of_different_rows_or_classes_are_refused() -> None:
         diagnose(rows, rows.rows(torch.arange(10)))
     with pytest.raises(BadInput, match="different classes"):
         diagnose(rows, replace(rows, classes=tuple("abcdefg")))
+    with pytest.raises(BadInput, match="have none"):
+        diagnose(rows.rows(torch.arange(0)), rows.rows(torch.arange(0)))
     with pytest.raises(BadInput, match="needs labelled rows"):
         diagnose(rows, rows.unlabelled())

@@ -12,9 +12,9 @@ from reclaim.papers.table import Rows, Table, averaged
 class Counting:
     """Parts that count how often each of them ran; one may fail."""
 
-    def __init__(self, broken: str = "") -> None:
+    def __init__(self, broken: str = "", name: str = "counting") -> None:
         self.ran: list[str] = []
-        self.broken = broken
+        self.broken, self.name = broken, name
 
     def part(self, name: str) -> Rows:
         if name == self.broken:
@@ -24,7 +24,7 @@ class Counting:
 
     def experiment(self) -> Experiment:
         parts = {name: lambda name=name: self.part(name) for name in "abc"}
-        return Experiment(parts, lambda rows: Table("t", "x", ("one", "two"), averaged(rows)), seconds=30)
+        return Experiment(self.name, parts, lambda rows: Table("t", "x", ("one", "two"), averaged(rows)), seconds=30)
 
 
 def test_a_run_that_was_stopped_goes_on_with_the_parts_that_are_missing(tmp_path: Path) -> None:
@@ -45,9 +45,16 @@ def test_parts_of_another_setting_are_not_taken(tmp_path: Path) -> None:
         assert again.ran == ["a", "b", "c"]
 
 
+def test_parts_of_another_entry_are_not_taken(tmp_path: Path) -> None:
+    run(Counting().experiment(), Setting(), tmp_path)
+    other = Counting(name="other")
+    run(other.experiment(), Setting(), tmp_path)
+    assert other.ran == ["a", "b", "c"]
+
+
 def test_the_estimate_is_in_seconds_and_then_in_minutes() -> None:
     assert Counting().experiment().estimate == "90 seconds"
-    assert Experiment(dict.fromkeys("ab", dict), lambda rows: rows, seconds=90).estimate == "3 minutes"
+    assert Experiment("x", dict.fromkeys("ab", dict), lambda rows: rows, seconds=90).estimate == "3 minutes"
 
 
 def test_an_entry_that_needs_data_says_so(tmp_path: Path) -> None:

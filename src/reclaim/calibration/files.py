@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from reclaim.calibration.protocol import Calibrator, Fitted
-from reclaim.core.errors import Argument, BadInput
+from reclaim.core.errors import Argument, BadInput, few
 from reclaim.core.files import atomic_file, existing, read_json, write_json
 from reclaim.core.registry import find
 
@@ -91,8 +91,17 @@ def calibrator_of(record: Any, path: Path, tensors: Mapping[str, Tensor]) -> Cal
             values["fitted"] = Fitted(**own)
         calibrator: Calibrator = made(**values)
     except TypeError as error:
-        raise BadInput(f"{path} is not a complete {record['method']!r} calibrator: {error}.") from error
+        raise BadInput(f"{path} is not a complete {record['method']!r} calibrator: {_unlike(made, record)}.") from error
     return calibrator
+
+
+def _unlike(made: Any, record: Mapping[str, Any]) -> str:
+    """What of a record does not fit a method's fields."""
+    own = {field.name for field in fields(made)} - {"fitted"}
+    fit = {_FILE_NAMES.get(field.name, field.name) for field in fields(Fitted)}
+    missing = [name for name in (*sorted(own), "seen") if name not in record]
+    foreign = sorted(record.keys() - own - fit - {"method"})
+    return f"missing: {few(missing) or 'nothing'}; not of it: {few(foreign) or 'nothing'}"
 
 
 def _value(value: Any, path: Path, tensors: Mapping[str, Tensor]) -> Any:

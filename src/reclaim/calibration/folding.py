@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.protocol import Calibrator, as_affine
@@ -19,7 +19,16 @@ def affine_to_fold(calibrator: Calibrator, classes: Sequence[str] = ()) -> Affin
     """
     affine = as_affine(calibrator, classes)
     if affine is None:
-        steps, what = (calibrator.steps, "this chain") if isinstance(calibrator, Chain) else ((calibrator,), "it")
-        bent = next(step for step in steps if as_affine(step) is None)
+        what = "this chain" if isinstance(calibrator, Chain) else "it"
+        bent = next(step for step in _steps(calibrator) if as_affine(step) is None)
         raise BadInput(f"{type(bent).__name__} is not affine, so {what} cannot be folded into a layer.")
     return affine
+
+
+def _steps(calibrator: Calibrator) -> Iterator[Calibrator]:
+    """The calibrator, or those that a chain is made of, chains inside it included."""
+    if not isinstance(calibrator, Chain):
+        yield calibrator
+        return
+    for step in calibrator.steps:
+        yield from _steps(step)

@@ -8,7 +8,10 @@ from reclaim.core.errors import Argument, BadInput
 
 __all__ = ["called", "flag_of", "named"]
 
-TAKES = {"image_size": "PIXELS", "classes": "FILE"}  # what such a flag is given, as the advice shows it
+TAKES = {
+    "image_size": "PIXELS",
+    "classes": "FILE, one name per line",
+}  # what such a flag is given, as the advice shows it
 
 
 def named(argument: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import reclaim
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.files import read_json, write_json
 from reclaim.core.progress import track
 from reclaim.papers.table import Rows, Table
@@ -36,7 +36,7 @@ class Setting:
         Raises: BadInput if none was given, or it is not there.
         """
         if self.root is None:
-            raise BadInput("this entry needs a folder of data and weights: root=.")
+            raise BadInput("this entry needs a folder of data and weights.", Argument("root", "say where it is"))
         if not self.root.is_dir():
             raise BadInput(f"there is no folder {self.root}.")
         return self.root
@@ -47,11 +47,13 @@ class Experiment:
     """What an entry gives for a setting: a function ``(setting) -> Experiment`` with the name of its file.
 
     Attributes:
+        name: of the entry; what is kept of its parts is no other's.
         parts: pieces of work by name. Each stands alone and gives numbers that JSON holds.
         table: what the numbers of all parts become.
         seconds: about how long a part takes on two cores.
     """
 
+    name: str
     parts: Mapping[str, Callable[[], Rows]]
     table: Callable[[list[Rows]], Table]
     seconds: float
@@ -70,15 +72,15 @@ def run(experiment: Experiment, setting: Setting, folder: Path | None = None) ->
         folder: where each part's numbers are kept. A part that this version ran with this setting is not run again.
     """
     made = [
-        _kept(part, setting, folder / f"{name}.json") if folder else part()
+        _kept(part, experiment.name, setting, folder / f"{name}.json") if folder else part()
         for name, part in track(experiment.parts.items(), "parts", total=len(experiment.parts))
     ]
     return experiment.table(made)
 
 
-def _kept(part: Callable[[], Rows], setting: Setting, path: Path) -> Rows:
+def _kept(part: Callable[[], Rows], paper: str, setting: Setting, path: Path) -> Rows:
     """What the part gave when it ran, or what it gives now."""
-    about: dict[str, Any] = {"size": setting.size, "root": setting.root and str(setting.root)}
+    about: dict[str, Any] = {"paper": paper, "size": setting.size, "root": setting.root and str(setting.root)}
     about["version"] = reclaim.__version__
     if path.is_file() and (kept := read_json(path))["about"] == about:
         rows: Rows = kept["rows"]

@@ -44,7 +44,8 @@ class Choices:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.mix != "auto" and not 0 <= self.mix <= 1:
+        given: object = self.mix
+        if given != "auto" and not (isinstance(given, int | float) and 0 <= given <= 1):
             raise BadInput(f"the mix is the share of the fine-tuned model, between 0 and 1; given: {self.mix}.")
         if not 0 <= self.class_shifts <= 1:
             raise BadInput(f"the strength of the class shifts is between 0 and 1; given: {self.class_shifts}.")

@@ -26,4 +26,6 @@ def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
             f"the two snapshots hold different rows ({len(before)} and {len(after)}).\n"
             "  Predict both models on the same split, in the same order."
         )
+    if not len(after):
+        raise BadInput("a diagnosis needs rows; the snapshots have none.")
     return [find("diagnoses", name)(before, after) for name in names("diagnoses")]

@@ -25,3 +25,10 @@ def test_running_statistics_do_not_count() -> None:
     moved = copied(THETA)
     moved["norm.running_mean"] += 100
     assert drift(ROWS, replace(ROWS, weights=moved)).value == 0.0
+
+
+def test_two_architectures_are_not_compared() -> None:
+    other = copied(THETA)
+    del other["first.bias"]
+    found = drift(ROWS, replace(ROWS, weights=other))
+    assert found.value is None and "not the same architecture" in found.verdict

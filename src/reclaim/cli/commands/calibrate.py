@@ -62,7 +62,8 @@ def calibrate(
     first = load_calibrator(after) if after is not None else None
     if first is not None:
         rows = rows.through(first)
-    with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",)):
+    lacks: dict[str, tuple[str, ...]] = dict.fromkeys(("before", "unlabelled", "source", "labelled"), ())
+    with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",), **lacks):
         fitted = find("calibrators", name).fit(rows, **numbers)
     whole = fitted if first is None else Chain((first, fitted))
     record = calibrator_record(whole) if out is None else save_calibrator(out, whole)

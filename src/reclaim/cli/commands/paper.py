@@ -31,8 +31,12 @@ def command(
         force: replace a folder that exists, and start anew.
     """
     if not name:
+        if root or quick or smoke or out or force:
+            raise BadInput("these flags are for an entry; name one. Without a name and flags all are listed.")
         _list(output)
         return
+    if root is not None and not root.is_dir():
+        raise BadInput(f"there is no folder {root}.")
     if quick and smoke:
         raise BadInput("--quick and --smoke exclude each other; --smoke is the smaller one.")
 
@@ -42,11 +46,11 @@ def command(
 
     setting = Setting("smoke" if smoke else "quick" if quick else "full", root)
     experiment = find("papers", name)(setting)
-    partial = out and out.with_name(f"{out.name}.partial")
-    if out is not None and partial is not None:
+    if out is not None:
         check_free(out, force=force)
-        if force:
-            shutil.rmtree(partial, ignore_errors=True)
+    partial = out and out.absolute().with_name(f"{out.absolute().name}.partial")
+    if out is not None and partial is not None and force:
+        shutil.rmtree(partial, ignore_errors=True)
     if not output.quiet:
         sys.stderr.write(f"{name}: about {experiment.estimate} on two cores; parts: {len(experiment.parts)}\n")
     table = run(experiment, setting, partial and partial / "parts")

@@ -47,7 +47,7 @@ def digits_left_out(setting: Setting) -> Experiment:
     seeds = {"full": 6, "quick": 2, "smoke": 1}[setting.size]
     epochs = (1, 1) if setting.size == "smoke" else (20, 30)
     parts = {f"seed-{seed}": partial(one_seed, seed, epochs) for seed in range(seeds)}
-    return Experiment(parts, table, seconds=0.3 if setting.size == "smoke" else 5)
+    return Experiment("digits-left-out", parts, table, seconds=0.3 if setting.size == "smoke" else 5)
 
 
 def one_seed(seed: int, epochs: tuple[int, int]) -> Rows:

@@ -22,6 +22,8 @@ def drift(before: Snapshot, after: Snapshot) -> Finding:
     question = "Which layers moved, and how far?"
     if before.weights is None or after.weights is None:
         return Finding(question, None, False, "Not measured: the weights of both models are needed.")
+    if {name: t.shape for name, t in before.weights.items()} != {name: t.shape for name, t in after.weights.items()}:
+        return Finding(question, None, False, "Not measured: the two models are not the same architecture.")
     moved: dict[str, float] = defaultdict(float)
     norm: dict[str, float] = defaultdict(float)
     for name, start in before.weights.items():

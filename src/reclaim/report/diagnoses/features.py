@@ -24,7 +24,12 @@ def features(before: Snapshot, after: Snapshot) -> Finding:
     """
     question = "Do the features still separate absent classes?"
     if before.features is None or after.features is None:
-        return Finding(question, None, False, "Not measured: the snapshots carry no features (of `predict`).")
+        return Finding(
+            question,
+            None,
+            False,
+            "Not measured: the snapshots carry no features; `predict` keeps them unless told not to.",
+        )
     labels = after.known_labels
     then = nearest_class_mean(before.features, labels, len(after.seen))
     now = nearest_class_mean(after.features, labels, len(after.seen))

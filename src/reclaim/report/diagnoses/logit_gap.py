@@ -19,6 +19,8 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024; the routing loss is Reclaim's.
     """
     question = "Are absent classes merely outvoted by the seen ones?"
+    if bool(after.seen.all()) or not bool(after.seen.any()):
+        return Finding(question, None, False, "Not measured: it takes seen and absent classes.")
     then, now = (margins(rows.logits, rows.known_labels, rows.seen) for rows in (before, after))
     absent = ~now.is_seen
     if not absent.any() or not now.is_seen.any():
