@@ -10,6 +10,7 @@ from reclaim.models.predict import predict
 from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.training.budget import Budget
 from reclaim.training.fit import fit, steps
+from reclaim.training.trained import Part
 from tests import toys
 from tests.toys import copied
 
@@ -133,3 +134,15 @@ def test_half_precision_leaves_an_ordinary_network() -> None:
     model = fit(toys.classifier(), DATA, replace(BUDGET, precision="bf16"))
     assert model.module(torch.randn(2, 3)).dtype == torch.float32
     assert "forward" not in vars(model.module)
+
+
+def test_rows_of_the_head_that_are_trained_are_still_those_of_seen_classes_only() -> None:
+    model, every = toys.classifier(), torch.ones(5, dtype=torch.bool)
+    start = model.last_layer.weight.detach().clone()
+    fit(model, DATA, BUDGET, params=[Part(model.last_layer.weight, every)])
+    moved = (model.last_layer.weight != start).any(dim=1)
+    assert torch.equal(moved, toys.SEEN)
+    some = torch.tensor([True, True, False, False, False])
+    other = toys.classifier()
+    fit(other, DATA, BUDGET, params=[Part(other.last_layer.weight, some)])
+    assert torch.equal((other.last_layer.weight != start).any(dim=1), toys.SEEN & some)

@@ -38,7 +38,8 @@ def steps(
 
     The order of events is the caller's; the smallest one is `fit`. Everything else is taken care of: see
     `module_steps`, whose arguments these are. The labels `batch.y` are indices of the model's outputs. Rows of the head
-    that belong to absent classes keep their weights, bit for bit and whatever the loss, unless the budget trains them.
+    that belong to absent classes keep their weights, bit for bit and whatever the loss, unless the budget trains them
+    or the head's weight is made of other parameters (a parametrization, as in weight normalisation).
 
     Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
     """
@@ -95,4 +96,8 @@ def _trained(
     seen = torch.zeros(model.num_outputs, dtype=torch.bool)
     seen[model.columns(data.classes)[data.seen]] = True
     head = {id(parameter) for parameter in model.last_layer.parameters(recurse=False)}
-    return [Part(p, seen) if isinstance(p, nn.Parameter) and id(p) in head else p for p in given]
+    kept: list[nn.Parameter | Part] = []
+    for one in given:
+        parameter, rows = (one.parameter, one.rows.to(seen)) if isinstance(one, Part) else (one, torch.ones_like(seen))
+        kept.append(Part(parameter, rows & seen) if id(parameter) in head else one)
+    return kept
