@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -91,6 +92,24 @@ def test_seen_classes_are_indices_or_names() -> None:
         seen_names([5], CLASSES)
     with pytest.raises(BadInput, match="seen="):
         seen_names(None, CLASSES)
+
+
+@pytest.mark.parametrize("form", [list, np.array, torch.tensor])
+def test_a_mask_of_bools_says_which_classes_are_seen(form: Any) -> None:
+    assert seen_names(form([True, False, True, True, False]), CLASSES) == ("a", "c", "d")
+    with pytest.raises(BadInput, match="one bool per class; given: 4 for 5"):
+        seen_names(form([True, False, True, True]), CLASSES)
+    with pytest.raises(BadInput, match=r"given twice: 1, 0, 1, 1, 0\. .*a mask of 0 and 1 must be bool"):
+        seen_names(form([1, 0, 1, 1, 0]), CLASSES)
+    with pytest.raises(BadKind, match=r"names or whole numbers; given: 1\.0"):
+        seen_names(form([1.0, 0.0]), CLASSES)
+
+
+def test_seen_classes_are_said_once_and_in_one_way() -> None:
+    with pytest.raises(BadInput, match="given twice: a, 0"):
+        seen_names(["a", 0], CLASSES)
+    with pytest.raises(BadKind, match="given: True"):
+        seen_names([True, 2], CLASSES)
 
 
 def test_labels_out_of_range_and_unknown_seen_classes_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_labels
-from reclaim.core.errors import Argument, BadInput, BadKind
+from reclaim.core.errors import Argument, BadInput, BadKind, few
 from reclaim.data.inputs.protocol import Augment, Inputs
 from reclaim.data.records import Data, Split
 
@@ -98,20 +99,37 @@ def examples_of(given: Given | Tensor, *, labelled: bool = True) -> GivenExample
 
 
 def seen_names(seen: Iterable[int | str] | None, classes: Sequence[str]) -> tuple[str, ...]:
-    """Names of the seen classes, from names or indices.
+    """Names of the seen classes, from names, indices, or a mask: one bool per class.
 
-    Raises: BadInput for an index that is none, or if nothing is given.
+    Raises: BadInput for an index that is none, a class given twice, a mask of another length, or if nothing is given;
+        BadKind for numbers that are not whole.
     """
     if seen is None:
         raise BadInput(
             "it is not said which classes the fine-tuning had.", Argument("seen", "give their indices or names")
         )
-    names = []
-    for one in seen:
-        if not isinstance(one, str) and not 0 <= int(one) < len(classes):
-            raise BadInput(f"there are {len(classes)} classes, from 0 to {len(classes) - 1}; `seen` names {one}.")
-        names.append(one if isinstance(one, str) else classes[int(one)])
+    given = [one.item() if isinstance(one, Tensor | np.generic) else one for one in seen]
+    if given and all(isinstance(one, bool) for one in given):
+        if len(given) != len(classes):
+            raise BadInput(f"a mask of seen classes has one bool per class; given: {len(given)} for {len(classes)}.")
+        given = [index for index, one in enumerate(given) if one]
+    names = [_seen_name(one, classes) for one in given]
+    if len(set(names)) < len(names):
+        raise BadInput(
+            f"seen classes are given twice: {few(given)}. Give each one once; a mask of 0 and 1 must be bool."
+        )
     return tuple(names)
+
+
+def _seen_name(one: object, classes: Sequence[str]) -> str:
+    if isinstance(one, str):
+        return one
+    if isinstance(one, bool) or not hasattr(one, "__index__"):
+        raise BadKind(f"seen classes are names or whole numbers; given: {one!r} ({type(one).__name__}).")
+    index = operator.index(one)
+    if not 0 <= index < len(classes):
+        raise BadInput(f"there are {len(classes)} classes, from 0 to {len(classes) - 1}; `seen` names {index}.")
+    return classes[index]
 
 
 def labels_in(batch: Any) -> Any:
