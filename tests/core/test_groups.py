@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput, BadKind
-from reclaim.core.groups import check_members, group_sums, group_weights, members_of, pieces, units
+from reclaim.core.groups import check_members, group_sums, group_weights, members_of, pieces, same_groups, units
 
 
 def test_names_become_numbers_and_numbers_stay() -> None:
@@ -43,3 +43,14 @@ def test_pieces_hold_every_row_once_and_whole_groups(most: int | None) -> None:
         assert not set(groups[made[a]].tolist()) & set(groups[made[b]].tolist())
     assert len(pieces(40, 7, np.random.default_rng(0), groups)) == 5
     assert [len(part) for part in pieces(40, 3, np.random.default_rng(0))] == [14, 14, 12]
+
+
+def test_no_rows_make_no_pieces() -> None:
+    assert pieces(0, 3, np.random.default_rng(0), torch.zeros(0, dtype=torch.int64)) == []
+
+
+def test_groupings_are_compared_by_what_they_keep_together() -> None:
+    groups = torch.tensor([0, 9, 4, 4, 0])
+    assert same_groups(groups, torch.tensor([5, 2, 1, 1, 5])) and same_groups(groups[:0], groups[:0])
+    assert not same_groups(groups, torch.tensor([0, 9, 4, 4, 1]))
+    assert not same_groups(groups, torch.tensor([0, 4, 4, 4, 0]))

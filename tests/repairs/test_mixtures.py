@@ -204,3 +204,22 @@ def test_the_latest_answers_are_kept_by_all_that_was_asked() -> None:
     assert [one.twice(1), one.twice(2), one.twice(1), one.twice(2)] == [2, 4, 2, 4] and one.asked == [1, 2]
     assert (one.twice(1, plus=3), one.twice(2), other.twice(2)) == (5, 4, 4) and one.asked == [1, 2, 1]
     assert one.twice(1) == 2 and one.asked == [1, 2, 1, 1]  # the first answer was no longer kept
+
+
+# --- rows that belong together
+
+
+def test_groups_that_one_snapshot_has_are_those_of_both() -> None:
+    groups = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 4])
+    names = ("p", "q", "r", "s", "t")
+    first, last = snapshots()
+    for pair in (
+        (replace(first, groups=groups, group_names=names), last),
+        (first, replace(last, groups=groups, group_names=names)),
+    ):
+        for rows in aligned(*pair):
+            assert torch.equal(rows.groups, groups) and rows.group_names == names
+    renumbered = aligned(replace(first, groups=groups), replace(last, groups=7 - groups))
+    assert torch.equal(renumbered[0].groups, groups) and torch.equal(renumbered[1].groups, 7 - groups)
+    with pytest.raises(BadInput, match=r"into other groups \(5 and 3\)"):
+        aligned(replace(first, groups=groups), replace(last, groups=groups // 2))

@@ -33,7 +33,8 @@ class Evidence:
     """What a selector may look at; None for what the user does not have. All snapshots share one list of classes.
 
     Attributes:
-        seen: answers of the model to repair on held-out rows. Rows of absent classes are dropped at once, unread.
+        seen: answers of the model to repair on held-out rows. Rows of absent classes are dropped at once, unread. Which
+            rows belong together is what any snapshot of the same rows says.
         before: the pretrained model's answers on the same rows.
         reference: answers of the model whose seen accuracy must be kept, on the same rows; None: the one to repair.
         unlabelled: answers of the model to repair on target rows; labels are dropped at once.
@@ -60,11 +61,14 @@ class Evidence:
             if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
         if self.seen is not None:
-            if self.before is not None:
-                store(self, before=_same_rows(self.seen, self.before, "before").seen_rows())
-            if self.reference is not None:
-                store(self, reference=_same_rows(self.seen, self.reference, "reference").seen_rows())
-            store(self, seen=self.seen.seen_rows())
+            seen = self.seen
+            kinds = {"before": self.before, "reference": self.reference}
+            others = {name: _same_rows(seen, rows, name) for name, rows in kinds.items() if rows is not None}
+            for other in others.values():
+                seen = seen.with_groups_of(other)
+            for name, other in others.items():
+                store(self, **{name: other.with_groups_of(seen).seen_rows()})
+            store(self, seen=seen.seen_rows())
         if self.unlabelled is not None:
             store(self, unlabelled=self.unlabelled.unlabelled())
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from reclaim.core.arrays import as_tensor
 from reclaim.core.errors import BadInput, BadKind, few
 
-__all__ = ["check_members", "group_sums", "group_weights", "members_of", "pieces", "units"]
+__all__ = ["check_members", "group_sums", "group_weights", "members_of", "pieces", "same_groups", "units"]
 
 
 def members_of(values: object) -> tuple[Tensor, tuple[str, ...]]:
@@ -44,6 +44,13 @@ def units(groups: Tensor | None, num_rows: int) -> int:
     return num_rows if groups is None else len(groups.unique())
 
 
+def same_groups(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two groupings [N] keep the same rows together, whatever the numbers of the groups."""
+    pairs = torch.stack([ours.cpu(), theirs.cpu()])
+    both = pairs.unique(dim=1).shape[1]
+    return both == len(ours.unique()) == len(theirs.unique())
+
+
 def group_sums(values: Tensor, groups: Tensor) -> Tensor:
     """The sum of the values [N] of each group that occurs, [G] float64, in ascending order of the groups."""
     present, index = groups.unique(return_inverse=True)
@@ -62,11 +69,13 @@ def pieces(
     """The rows in a random order, cut into so many parts of about equal size; rows of one group are in one part.
 
     Args:
-        groups: [N] int64; fewer groups than parts make as many parts as there are groups.
+        groups: [N] int64; fewer groups than parts make as many parts as there are groups: none of no rows.
         most: rows at most, of all parts together; the others are left out.
     """
     if groups is None:
         return list(torch.from_numpy(random.permutation(num_rows))[:most].chunk(parts))
+    if not len(groups):
+        return []
     present, index = groups.cpu().unique(return_inverse=True)
     place = torch.from_numpy(random.permutation(len(present)))[index]  # of each row's group in the order
     order = place.argsort(stable=True)[:most]

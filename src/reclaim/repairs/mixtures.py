@@ -151,9 +151,10 @@ def mixed(before: A, after: A, alpha: float) -> A:
 def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) -> tuple[Snapshot, Snapshot]:
     """Two snapshots of the same rows over the same classes in the same order, by default that of `after`.
 
-    Which classes are seen is what `after` says: a pretrained model need not know it. Labels that one has are both's.
+    Which classes are seen is what `after` says: a pretrained model need not know it. Labels and groups that one has are
+    both's.
 
-    Raises: BadInput if a class is in one of the two only, or the rows differ.
+    Raises: BadInput if a class is in one of the two only, or the rows or their groups differ.
     """
     last = after.reordered(classes or after.classes)
     first = before.reordered(last.classes)
@@ -164,4 +165,5 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
             f"the two snapshots hold different rows ({len(first)} and {len(last)}).\n"
             "  Predict both models on the same split, in the same order."
         )
-    return replace(first, labels=labels, seen=last.seen), replace(last, labels=labels)
+    named, known = replace(first, labels=labels, seen=last.seen), replace(last, labels=labels)
+    return named.with_groups_of(known), known.with_groups_of(named)

@@ -12,7 +12,7 @@ from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
 from reclaim.core.errors import BadInput
 from reclaim.core.frozen import store
-from reclaim.core.groups import check_members, units
+from reclaim.core.groups import check_members, same_groups, units
 from reclaim.snapshots.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]
@@ -147,6 +147,22 @@ class Snapshot:
             classes=tuple(classes),
             checked=logits,
         )
+
+    def with_groups_of(self, other: Snapshot) -> Snapshot:
+        """The same rows with the groups that another snapshot of them has, where this one has none.
+
+        Raises: BadInput if both have groups that keep other rows together.
+        """
+        if other.groups is None:
+            return self
+        if self.groups is None:
+            return replace(self, groups=other.groups, group_names=other.group_names)
+        if len(self) != len(other) or not same_groups(self.groups, other.groups):
+            raise BadInput(
+                f"two snapshots of the same rows put them into other groups ({self.units} and {other.units}).\n"
+                "  Give both the same groups, or only one of them any."
+            )
+        return self
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""

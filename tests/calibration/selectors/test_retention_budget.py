@@ -112,3 +112,17 @@ def test_a_model_that_already_lost_more_than_the_budget_gets_no_offset_and_no_gu
 def test_impossible_numbers_are_refused(numbers: dict[str, float]) -> None:
     with pytest.raises(BadInput, match="between 0 and 1"):
         retention_budget(Evidence(seen=toys.snapshot()), **numbers)
+
+
+@pytest.mark.parametrize(
+    "carried_by", [("before",), ("reference",), ("seen", "before"), ("seen", "reference")], ids=str
+)
+def test_the_certificate_is_the_same_whichever_snapshot_has_the_groups(carried_by: tuple[str, ...]) -> None:
+    rows = toys.snapshot(n=1200)
+    kinds = dict.fromkeys(("seen", "before", "reference"), rows)
+    grouped = replace(rows, groups=torch.arange(1200) // 2)
+    expected = retention_budget(Evidence(**kinds | {"seen": grouped}))
+    found = retention_budget(Evidence(**kinds | dict.fromkeys(carried_by, grouped)))
+    assert found == expected and found.guarantee != retention_budget(Evidence(**kinds)).guarantee
+    with pytest.raises(BadInput, match="into other groups"):
+        Evidence(seen=grouped, before=replace(rows, groups=torch.arange(1200) // 3))
