@@ -1,5 +1,6 @@
 """The head: the layer whose outputs become the logits, wherever it is registered and whatever comes after it."""
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from reclaim.core.errors import BadInput
 from reclaim.data.inputs.arrays import AsTensors
 from reclaim.models.head import find_head, head_or_guess, settled
 from reclaim.models.tracing import NoHead, check_head, linear_layers, trace_head
+from reclaim.repairs.models import repair
 from tests import toys
 
 X = torch.randn(2, 3)
@@ -86,6 +88,33 @@ def test_a_head_over_positions_is_found() -> None:
 
 def test_mappings_and_records_are_traced() -> None:
     assert trace_head(toys.Towers(), {"left": torch.randn(1, 2), "right": torch.randn(1, 1)}) == "head"
+
+
+class Squeeze(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze()
+
+
+class Squeezed(nn.Module):
+    """Squeezes its answer, so that one row alone would lose its dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Conv2d(3, 5, 1)
+        self.projection = nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(x[:, :, None, None]).squeeze()
+
+
+def test_a_network_that_squeezes_its_answer_is_traced_on_two_rows() -> None:
+    assert head_or_guess(nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), Squeeze())) == ("0", False)
+    net = Squeezed()
+    model = replace(toys.classifier(), module=net, head="projection", guessed=True)
+    found = settled(model, toys.data())
+    assert (found.head, found.guessed) == ("score", False)
+    done = repair(net, copy.deepcopy(net), (torch.randn(60, 3), torch.arange(60) % 5), seen=[0, 1, 2])
+    assert isinstance(done.model, Squeezed)
 
 
 def test_the_last_of_two_heads_in_a_row_is_the_head() -> None:

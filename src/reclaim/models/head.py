@@ -13,13 +13,13 @@ from reclaim.core.errors import BadInput, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.data.loader import moved
-from reclaim.data.records import Data
+from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import device_of, evaluating, logits_of
 from reclaim.models.samples import sample_inputs
 from reclaim.models.tracing import NoHead, linear_layers, trace_head
 
-__all__ = ["ends_with_head", "find_head", "fold", "goes_on", "head_or_guess", "settled", "traced"]
+__all__ = ["ends_with_head", "find_head", "first_row", "fold", "goes_on", "head_or_guess", "settled", "traced"]
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,13 @@ def traced(model: Classifier, data: Data) -> Classifier:
     rows = next((rows for name in data.splits if len(rows := data.seen_only(name))), None) if model.guessed else None
     if rows is None:
         return model
-    return replace(model, head=trace_head(model.module, model.inputs(rows.read(0))), guessed=False)
+    return replace(model, head=trace_head(model.module, first_row(model, rows)), guessed=False)
+
+
+def first_row(model: Classifier, rows: Split) -> Inputs:
+    """Inputs of the first of the rows, twice: with one row, a network that squeezes its answer would answer no rows."""
+    example = rows.read(0)
+    return model.inputs(example, example)
 
 
 def settled(model: Classifier, data: Data) -> Classifier:

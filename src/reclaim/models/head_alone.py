@@ -11,7 +11,7 @@ from reclaim.core.inference import Inference
 from reclaim.data.inputs.arrays import AsTensors
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head, settled
+from reclaim.models.head import ends_with_head, first_row, settled
 from reclaim.models.predict import predict
 
 __all__ = ["head_alone"]
@@ -25,7 +25,7 @@ def head_alone(model: Classifier, data: Data, inference: Inference = Inference()
     Raises: BadInput if the network goes on after its last layer.
     """
     model = settled(model, data)
-    if not ends_with_head(model, model.inputs(data.seen_only("train").read(0))):
+    if not ends_with_head(model, first_row(model, data.seen_only("train"))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so that layer is no classifier "
             "of features.\n  Retrain the whole network instead."

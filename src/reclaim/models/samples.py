@@ -24,7 +24,10 @@ def first_channels(module: nn.Module) -> int | None:
 
 
 def sample_inputs(module: nn.Module, preprocess: Maker) -> Iterator[Tensor]:
-    """One row [1, …] of noise in each shape that the network may take, most likely first; none if nothing is known."""
+    """Two rows [2, …] of noise in each shape that the network may take, most likely first; none if nothing is known.
+
+    With one row, a network that squeezes its answer would answer no rows. Images have values in [0, 1].
+    """
     kind = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     random = torch.Generator().manual_seed(0)
     images = preprocess if isinstance(preprocess, Preprocess) else Preprocess()
@@ -34,12 +37,13 @@ def sample_inputs(module: nn.Module, preprocess: Maker) -> Iterator[Tensor]:
     else:  # the first layer registered is not always the first called
         shapes = list(dict.fromkeys(shape for layer in module.modules() for shape in _shapes(layer, channels)))
     for shape in shapes[:MOST]:
-        yield torch.randn(1, *shape, generator=random).to(kind)
+        noise = torch.rand if len(shape) == 3 else torch.randn
+        yield noise(2, *shape, generator=random).to(kind)
     words = next(
         (part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding | nn.EmbeddingBag)), 0
     )
     if words:
-        yield torch.arange(1, 9)[None] % words
+        yield torch.arange(1, 17).view(2, 8) % words
 
 
 def _shapes(layer: nn.Module, channels: int | None) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.inference import Inference
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head, fold
+from reclaim.models.head import ends_with_head, first_row, fold
 from reclaim.repairs.mixtures import answered
 from reclaim.repairs.rows import Part
 from reclaim.snapshots.metrics.margins import margins
@@ -31,7 +31,7 @@ def fold_offset(
     Args:
         rows: held-out rows of seen classes, those that certify the offset.
     """
-    if ends_with_head(model, model.inputs(rows.split.read(0))):
+    if ends_with_head(model, first_row(model, rows.split)):
         return fold(model, offset.affine(model.classes)), offset.offset
     least = _right(answered(model, rows, inference).through(offset))
 

@@ -14,7 +14,7 @@ from reclaim.core.errors import BadInput
 from reclaim.data.division import divided
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head, settled
+from reclaim.models.head import ends_with_head, first_row, settled
 from reclaim.models.predict import answers
 from reclaim.training.budget import Budget
 
@@ -48,7 +48,7 @@ def linear_probe(
     if not iterations:
         return tuned
     seen = [name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen]
-    if not ends_with_head(tuned, tuned.inputs(data.seen_only("train").read(0))):
+    if not ends_with_head(tuned, first_row(tuned, data.seen_only("train"))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so fitting that layer to "
             "features is not a convex problem.\n  Train it by gradient steps instead: frozen-backbone."
