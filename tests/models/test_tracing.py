@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
 from reclaim.data.inputs.arrays import AsTensors
+from reclaim.models.checkpoint import save_weights
 from reclaim.models.head import find_head, head_or_guess, settled
+from reclaim.models.loading import from_factory, wrapped
 from reclaim.models.tracing import NoHead, check_head, linear_layers, trace_head
 from reclaim.repairs.models import repair
 from tests import toys
@@ -180,6 +183,42 @@ def test_where_no_input_can_be_made_up_the_guess_is_said_and_data_correct_it(cap
     found = settled(replace(model, guessed=True), data)
     assert (found.head, found.guessed) == ("towers.head", False)
     assert settled(model, data).head == "projection"  # named, and kept
+
+
+class Scaled(nn.Module):
+    """Logarithms of its inputs, and a scale of the logits that starts at 0: noise shows no head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 5)
+        self.projection = nn.Linear(3, 5)
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.head(x.exp().log())
+
+
+def test_untrained_weights_are_no_reason_to_refuse_and_data_show_the_head(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = Scaled()
+    nn.init.ones_(trained.scale)
+    save_weights(tmp_path / "w.safetensors", trained.state_dict())
+    with caplog.at_level(logging.WARNING):
+        model = from_factory(Scaled, tmp_path / "w.safetensors", None, library="plain", name="scaled")
+    assert (model.head, model.guessed) == ("projection", True) and "shows no head on inputs" in caplog.text
+    found = settled(replace(model, preprocess=AsTensors()), toys.data())
+    assert (found.head, found.guessed) == ("head", False)
+    none = wrapped(Prototypes(), library="plain", name="prototypes", preprocess=AsTensors())
+    with pytest.raises(NoHead, match="6 logits"):
+        settled(none, toys.data())
+
+
+def test_a_head_that_is_given_is_no_guess() -> None:
+    model = replace(toys.classifier(module=toys.Heads()), head="projection.2", guessed=True)
+    assert wrapped(model, library="plain", name="heads").guessed
+    named = wrapped(model, "head", library="plain", name="heads")
+    assert (named.head, named.guessed) == ("head", False)
 
 
 @pytest.mark.parametrize(

@@ -23,40 +23,58 @@ __all__ = ["ends_with_head", "find_head", "first_row", "fold", "goes_on", "head_
 
 log = logging.getLogger(__name__)
 
+TRIES = 3  # inputs that a network takes without showing a head
+
 
 def find_head(module: nn.Module, preprocess: Maker = Preprocess()) -> str:
-    """The dotted name of the head, as `head_or_guess` finds it."""
-    return head_or_guess(module, preprocess)[0]
+    """The dotted name of the head, as `head_or_guess` finds it; NoHead if the network runs and none is found."""
+    shown, refusal = _made_up(module, preprocess)
+    if shown is None and refusal is not None:
+        raise refusal
+    return shown or head_or_guess(module, preprocess)[0]
 
 
 def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[str, bool]:
     """The dotted name of the head, and whether it is a guess.
 
-    It is traced on an input that is made up of what `preprocess` and the first layer say of its shape. If the network
-    takes none of these, the last layer registered is the guess, which `settled` replaces once there are data; it is
-    said.
+    It is traced on an input that is made up of what `preprocess` and the first layer say of its shape. If none of these
+    shows it (the network takes none, or has no weights yet that tell), the last layer registered is the guess, which
+    `settled` replaces once there are data; it is said.
 
-    Raises: BadInput if the network has no layer that may be a head, or runs and has none.
+    Raises: BadInput if the network has no layer that may be a head.
     """
+    shown, refusal = _made_up(module, preprocess)
+    if shown is not None:
+        return shown, False
     layers = list(linear_layers(module))
-    if not layers:
-        raise BadInput(f"{type(module).__name__} has no linear last layer inside, so it has no head to repair.")
-    for x in sample_inputs(module, preprocess):
-        try:
-            return trace_head(module, x), False
-        except NoHead:
-            raise
-        except Exception:  # whatever a network says of inputs it was not made for
-            continue
     if len(layers) > 1:
         log.warning(
-            "%s takes none of the inputs that were made up to find its head. It is taken to be %s, the last of: %s; "
-            "data will show it, or the argument `head` names it.",
+            "%s %s. It is taken to be %s, the last of: %s; data will show it, or the argument `head` names it.",
             type(module).__name__,
+            "takes none of the inputs that were made up to find its head"
+            if refusal is None
+            else "shows no head on inputs that were made up",
             layers[-1],
             few(reversed(layers), 8),
         )
     return layers[-1], True
+
+
+def _made_up(module: nn.Module, preprocess: Maker) -> tuple[str | None, NoHead | None]:
+    """The head that inputs made up show; where none does, the first refusal of a network that runs."""
+    if not linear_layers(module):
+        raise BadInput(f"{type(module).__name__} has no linear last layer inside, so it has no head to repair.")
+    refusals: list[NoHead] = []
+    for x in sample_inputs(module, preprocess):
+        try:
+            return trace_head(module, x), None
+        except NoHead as error:
+            refusals.append(error)
+            if len(refusals) == TRIES:
+                break
+        except Exception:  # whatever a network says of inputs it was not made for
+            continue
+    return None, refusals[0] if refusals else None
 
 
 def traced(model: Classifier, data: Data) -> Classifier:
