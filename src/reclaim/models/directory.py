@@ -23,7 +23,7 @@ from reclaim.models.loading import with_inputs
 __all__ = ["load_model", "save_model"]
 
 ABOUT = "reclaim.json"
-OURS = "reclaim.networks:"  # the only code that a model directory may name
+OURS = ("reclaim.networks:", "reclaim.models.networks:")  # the only code that a model directory may name
 
 
 def load_model(

@@ -65,7 +65,8 @@ def wrapped(
     """
     if isinstance(network, Classifier):
         named = check_head(network.module, head or network.head)
-        return replace(network, head=named, library=library, name=name)
+        guessed = network.guessed and head is None
+        return replace(network, head=named, library=library, name=name, guessed=guessed)
     make = Preprocess(channels=first_channels(network)) if preprocess is None else preprocess
     found, guessed = head_or_guess(network, make) if head is None else (check_head(network, head), False)
     return Classifier(network, found, preprocess=make, library=library, name=name, guessed=guessed)
