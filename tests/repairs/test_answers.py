@@ -249,6 +249,33 @@ def test_wishes_that_make_no_sense_are_refused(choices: dict, message: str) -> N
         repair_answers(BEFORE, AFTER, Choices(**choices))
 
 
+def in_groups(size: int, names: str = "", start: int = 0):
+    """Rows in groups of so many, the first called `start`."""
+    called = tuple(f"{names}{number}" for number in range(1200)) if names else ()
+    return lambda rows: replace(rows, groups=start + torch.arange(len(rows)) // size, group_names=called)
+
+
+def test_rows_of_one_group_do_not_both_choose_and_report() -> None:
+    report, chooses = pair(n=90, seed=5), both(in_groups(2))
+    with pytest.raises(BadInput, match=r"8 groups have rows that choose, in `after`, .* in `report`: 0, 1, 2"):
+        repair_answers(*chooses, report=both(in_groups(10), report))
+    with pytest.raises(BadInput, match="8 groups have rows that choose"):
+        repair_answers(BEFORE, chooses[1], report=(in_groups(10)(report[0]), report[1]))
+    other = repair_answers(*chooses, report=both(in_groups(10, start=900), report))
+    called = both(in_groups(2, "p"))
+    assert chosen(repair_answers(*called, report=both(in_groups(10, "q"), report))) == chosen(other)
+    with pytest.raises(BadInput, match=r"8 groups .*: p0, p1, p2"):
+        repair_answers(*called, report=both(in_groups(10, "p"), report))
+
+
+def test_labelled_rows_without_a_name_are_called_what_they_are() -> None:
+    labelled = pair(n=300, seed=4)
+    for split, name in (("", "labelled rows"), ("more", "more")):
+        more = MoreEvidence(labelled=both(lambda rows, split=split: replace(rows, split=split), labelled))
+        done = repair_answers(BEFORE, AFTER, Choices(select="labelled", class_shifts=0, mix=1.0), evidence=more)
+        assert done.offset.fitted.details["split"] == name
+
+
 def test_labelled_rows_must_have_labels() -> None:
     bare = MoreEvidence(labelled=both(lambda rows: rows.unlabelled()))
     with pytest.raises(BadInput, match="labels"):

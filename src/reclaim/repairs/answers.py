@@ -9,12 +9,14 @@ from reclaim.repairs.choices import Choices
 from reclaim.repairs.mixtures import OutputMixture, OutputMixtures, aligned
 from reclaim.repairs.plan import CERTIFIED_BY, plan
 from reclaim.repairs.result import Repair
-from reclaim.repairs.rows import Both, MoreEvidence, Rows, check_enough, divide_rows, halved
+from reclaim.repairs.rows import Both, MoreEvidence, Rows, check_apart, check_enough, divide_rows, halved
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Pair", "repair_answers"]
 
 Pair = tuple[Snapshot, Snapshot]  # of the pretrained and of the fine-tuned model, on the same rows
+
+_TOGETHER = "Put all rows of a group on one side, or leave out `report`: groups are then kept together."
 
 
 def repair_answers(
@@ -38,13 +40,14 @@ def repair_answers(
         evidence: both models' answers on more rows.
         report: both models' answers on rows to report on; all rows of seen classes in `before` and `after` then choose.
 
-    Raises: BadInput if the snapshots are about other classes or rows, or do not hold what is needed.
+    Raises: BadInput if the snapshots are about other classes or rows, do not hold what is needed, or if rows of one
+        group choose and report.
     Source: Reclaim; docs/repair.md.
     """
     given = Both(*aligned(before, after))
     check_groups(given.after.seen)
     rows = _divided(given, None if report is None else _like(given.after, report), choices)
-    more = evidence.map(lambda pair: _like(given.after, pair).thinned(CERTIFIED_BY))
+    more = _named(evidence.map(lambda pair: _like(given.after, pair).thinned(CERTIFIED_BY)))
     chosen = plan(OutputMixtures(), rows, choices, more)
     mixture, told = OutputMixture(chosen.alpha, chosen.offset), rows.report
     return Repair(chosen, mixture, told.before, told.after, mixture.of(told.before, told.after))
@@ -56,6 +59,7 @@ def _divided(given: Both, report: Both | None, choices: Choices) -> Rows[Both]:
         held_out, report = divide_rows(given, given.after.seen[given.after.known_labels], choices)
     else:
         held_out = Both(given.before.seen_rows(), given.after.seen_rows())
+        check_apart(held_out.after, report.after, ("in `after`", "in `report`"), _TOGETHER)
     check_enough(len(held_out), len(report), given.after.data or "the snapshot")
     rows = halved(held_out, report, choices)
     choose = rows.choose.thinned(CERTIFIED_BY)
@@ -65,3 +69,13 @@ def _divided(given: Both, report: Both | None, choices: Choices) -> Rows[Both]:
 def _like(rows: Snapshot, pair: Pair) -> Both:
     """A pair over the classes of `rows`, with the same ones seen."""
     return Both(*(replace(each, seen=rows.seen) for each in aligned(*pair, classes=rows.classes)))
+
+
+def _named(more: MoreEvidence[Both]) -> MoreEvidence[Both]:
+    """The same rows, those without the name of a split called after what they serve for."""
+    named = {
+        kind: replace(rows, after=replace(rows.after, split=rows.after.split or f"{kind} rows"))
+        for kind, rows in vars(more).items()
+        if rows is not None
+    }
+    return replace(more, **named)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ __all__ = [
     "MoreEvidence",
     "Part",
     "Rows",
+    "check_apart",
     "check_enough",
     "divide",
     "divide_rows",
@@ -207,17 +208,35 @@ def check_enough(held_out: int, report: int, source: str) -> None:
         )
 
 
-def check_apart(held_out: Split, report: Split) -> None:
-    """Raise if rows of one group are in both."""
+def check_apart(
+    held_out: Split | Snapshot,
+    report: Split | Snapshot,
+    sides: tuple[str, str] = ('in "val"', 'in "test"'),
+    advice: str = "Put all rows of a group into one split, or give one split to divide: groups are then kept together.",
+) -> None:
+    """Raise if rows of one group are in both; groups are compared by their names where both have some.
+
+    Args:
+        sides: where the rows are that choose, and those that report, for the message.
+        advice: what to do about it.
+    """
     if held_out.groups is None or report.groups is None:
         return
-    both = sorted(set(held_out.groups.tolist()) & set(report.groups.tolist()))
+    by_name = bool(held_out.group_names and report.group_names)
+    ours = _members(held_out, held_out.groups.unique().tolist(), by_name)
+    theirs = _members(report, report.groups.unique().tolist(), by_name)
+    both = sorted(set(ours) & set(theirs))
     if both:
-        named = [report.group_names[group] if report.group_names else group for group in both]
+        named = both if by_name or not report.group_names else [report.group_names[int(group)] for group in both]
         raise BadInput(
-            f'{len(both)} groups have rows that choose, in "val", and rows that report, in "test": {few(named)}.\n'
-            "  Put all rows of a group into one split, or give one split to divide: groups are then kept together."
+            f"{len(both)} groups have rows that choose, {sides[0]}, and rows that report, {sides[1]}: {few(named)}.\n"
+            f"  {advice}"
         )
+
+
+def _members(rows: Split | Snapshot, groups: list[int], by_name: bool) -> list[Any]:
+    """Groups by number or by name."""
+    return [rows.group_names[group] for group in groups] if by_name else groups
 
 
 def halved(held_out: N, report: N, choices: Choices) -> Rows[N]:
