@@ -117,3 +117,16 @@ def test_labels_out_of_range_and_unknown_seen_classes_are_refused() -> None:
         examples_of((X, Y)).data(CLASSES[:4], ["a"])
     with pytest.raises(BadInput, match="seen classes that the data do not have: z"):
         examples_of((X, Y)).data(CLASSES, ["z"])
+
+
+class Augmented(TensorDataset):
+    """Rows that come with other noise each time they are read."""
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = super().__getitem__(i)
+        return x + torch.randn(3), y
+
+
+def test_a_data_set_that_augments_is_refused() -> None:
+    with pytest.raises(BadInput, match="example 0 is another one each time"):
+        examples_of(DataLoader(Augmented(X, Y), batch_size=4))

@@ -87,7 +87,7 @@ def examples_of(given: Given | Tensor, *, labelled: bool = True) -> GivenExample
     Raises: BadInput for a loader without a known length, or inputs and labels of different lengths; BadKind otherwise.
     """
     if isinstance(given, DataLoader):
-        return _of_loader(given, labelled)
+        return _still(_of_loader(given, labelled))
     if isinstance(given, Tensor) and not labelled:
         return GivenExamples(given.__getitem__, torch.zeros(len(given), dtype=torch.int64), Batched())
     if isinstance(given, tuple | list) and len(given) == 2:
@@ -196,3 +196,22 @@ def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) ->
     y = as_tensor(y).cpu()
     rows = list(zip(inputs, y, strict=True))
     return GivenExamples(rows.__getitem__, y, Batched())
+
+
+def _still(examples: GivenExamples) -> GivenExamples:
+    """The examples, if the first few are the same whenever they are read.
+
+    Raises: BadInput if they are not, as where a data set augments at random.
+    """
+    for i in range(min(8, len(examples.labels))):
+        first, again = (_tensors(examples.batched.collate([examples.read(i)])) for _ in range(2))
+        if not all(torch.equal(x, y) for x, y in zip(first, again, strict=True)):
+            raise BadInput(
+                f"example {i} is another one each time it is read, so answers of two networks cannot be compared.\n"
+                "  Give a data set without random augmentation."
+            )
+    return examples
+
+
+def _tensors(inputs: Inputs) -> list[Tensor]:
+    return [inputs] if isinstance(inputs, Tensor) else [x for x in inputs.values() if isinstance(x, Tensor)]
