@@ -17,12 +17,14 @@ import sys, torch
 from accelerate import PartialState
 from reclaim.training.budget import Budget
 from reclaim.training.fit import fit
+from reclaim.training.processes import end_together, processes
 from tests import toys
 model = toys.classifier()
 model.module.drop.p = 0.0
 fit(model, toys.data(), Budget(epochs=2, learning_rate=0.05, batch_size=16, accumulate=2), mode="eval")
 assert PartialState().num_processes == 2
 torch.save(model.weights, f"{sys.argv[1]}-{PartialState().process_index}.pth")
+end_together(processes())
 """
 
 

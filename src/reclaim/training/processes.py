@@ -13,7 +13,7 @@ from reclaim.core.inference import Inference
 from reclaim.models.forward import find_device
 from reclaim.training.budget import Budget
 
-__all__ = ["accelerator_for", "processes"]
+__all__ = ["accelerator_for", "end_together", "processes"]
 
 STARTED = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"]  # where launchers say how many
 
@@ -34,6 +34,13 @@ def processes(device: Literal["auto", "cpu"] = "auto") -> PartialState:
             "the same output.\n  Start one process, or several on CPUs: ACCELERATE_USE_CPU=true torchrun …"
         )
     return state
+
+
+def end_together(several: PartialState) -> None:
+    """Wait for the other processes and close what joins them: one that is left by another in the middle aborts."""
+    if several.num_processes > 1:
+        several.wait_for_everyone()
+        several.destroy_process_group()
 
 
 def accelerator_for(budget: Budget) -> Accelerator:

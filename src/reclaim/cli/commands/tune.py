@@ -47,7 +47,7 @@ def tune(
     from reclaim.core.files import check_free, put_in_place, write_json
     from reclaim.models.directory import save_model
     from reclaim.models.head import settled
-    from reclaim.training.processes import processes
+    from reclaim.training.processes import end_together, processes
     from reclaim.training.resume import resuming
 
     several = processes(budget.device)
@@ -64,6 +64,7 @@ def tune(
     with resuming(partial / "state"):
         tuned = find("recipes", name)(start, rows, budget, **numbers)
     if not several.is_main_process:
+        end_together(several)
         return
     tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
     save_model(partial, tuned)
@@ -71,6 +72,7 @@ def tune(
     shutil.rmtree(partial / "state", ignore_errors=True)
     (partial / "claim.json").unlink()
     put_in_place(partial, out)
+    end_together(several)
     output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
 
 
