@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.protocol import Fitted
+from reclaim.core.errors import BadInput
 from reclaim.data.records import Data
 from reclaim.models.batch_norm import measure_again
 from reclaim.models.classifier import Classifier
@@ -122,3 +123,9 @@ def test_statistics_are_measured_again_on_mappings() -> None:
     x = torch.from_numpy(np.stack([np.concatenate(list(rows.read(i).values())) for i in order]))
     update_bn(x.split(32), one)
     assert toys.same(measure_again(model, rows).weights, one.towers.state_dict())
+
+
+def test_a_named_head_that_does_not_reach_the_logits_is_refused() -> None:
+    model, data = pretrained("several heads")
+    with pytest.raises(BadInput, match="the layer 'auxiliary' changes a logit, so it is not the head"):
+        repair(*(replace(model, head="auxiliary") for _ in range(2)), data)

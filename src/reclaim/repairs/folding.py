@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
+
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, first_row, fold
@@ -30,6 +33,8 @@ def fold_offset(
 
     Args:
         rows: held-out rows of seen classes, those that certify the offset.
+
+    Raises: BadInput if the head's outputs do not reach the logits.
     """
     if ends_with_head(model, first_row(model, rows.split)):
         return fold(model, offset.affine(model.classes)), offset.offset
@@ -41,6 +46,12 @@ def fold_offset(
     def keeps(bias: float) -> bool:
         return _right(answered(raised(bias), rows, inference)) >= least
 
+    few = rows.rows(torch.arange(min(8, len(rows))))
+    if torch.equal(answered(raised(1e3), few, inference).logits, answered(model, few, inference).logits):
+        raise BadInput(
+            f"no constant on the outputs of the layer {model.head!r} changes a logit, so it is not the head.",
+            Argument("head", "name another, or none to have it found"),
+        )
     bias = _largest(keeps, step=max(1.0, abs(offset.offset)))
     return raised(bias), bias
 
