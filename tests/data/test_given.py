@@ -130,3 +130,10 @@ class Augmented(TensorDataset):
 def test_a_data_set_that_augments_is_refused() -> None:
     with pytest.raises(BadInput, match="example 0 is another one each time"):
         examples_of(DataLoader(Augmented(X, Y), batch_size=4))
+
+
+def test_labels_in_lists_are_whole_numbers_one_per_example() -> None:
+    with pytest.raises(BadKind, match="whole numbers"):
+        examples_of((list(X), [y + 0.7 for y in Y.tolist()])).data(CLASSES, ["a"])
+    with pytest.raises(BadInput, match="batch 0 holds 3 inputs and 5 labels"):
+        examples_of((list(X), list(torch.eye(5)[Y])))

@@ -190,12 +190,16 @@ def _of_lists(inputs: Sequence[Any] | Tensor, labels: Sequence[Any] | Tensor) ->
         raise BadInput(f"inputs and labels must be equally many; given: {len(inputs)} and {len(labels)}.")
     batches = not isinstance(labels, Tensor | np.ndarray) and len(labels) and np.ndim(labels[0]) == 1
     if batches:  # of several examples each
+        for i, (x, y) in enumerate(zip(inputs, labels, strict=True)):
+            if len(x) != len(y):
+                raise BadInput(
+                    f"batch {i} holds {len(x)} inputs and {len(y)} labels; give one class index per example."
+                )
         inputs = [one for batch in inputs for one in batch]
         labels = [one for batch in labels for one in batch]
-    y = labels if isinstance(labels, Tensor | np.ndarray) else [int(one) for one in labels]
-    y = as_tensor(y).cpu()
-    rows = list(zip(inputs, y, strict=True))
-    return GivenExamples(rows.__getitem__, y, Batched())
+    indices = as_tensor(labels).cpu()
+    rows = list(zip(inputs, indices, strict=True))
+    return GivenExamples(rows.__getitem__, indices, Batched())
 
 
 def _still(examples: GivenExamples) -> GivenExamples:

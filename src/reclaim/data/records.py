@@ -70,6 +70,11 @@ class Data:
     seen: Tensor
     source: str = ""
 
+    @property
+    def seen_classes(self) -> tuple[str, ...]:
+        """The names of the seen classes, in the order of `classes`."""
+        return tuple(name for name, is_seen in zip(self.classes, self.seen.tolist(), strict=True) if is_seen)
+
     def split(self, name: str) -> Split:
         """The split of that name; BadInput lists those there are."""
         if name not in self.splits:

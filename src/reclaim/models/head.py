@@ -31,7 +31,7 @@ def find_head(module: nn.Module, preprocess: Maker = Preprocess()) -> str:
     shown, refusal = _made_up(module, preprocess)
     if shown is None and refusal is not None:
         raise refusal
-    return shown or head_or_guess(module, preprocess)[0]
+    return shown or _guess(module, refusal)
 
 
 def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[str, bool]:
@@ -44,8 +44,11 @@ def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[
     Raises: BadInput if the network has no layer that may be a head.
     """
     shown, refusal = _made_up(module, preprocess)
-    if shown is not None:
-        return shown, False
+    return (_guess(module, refusal), True) if shown is None else (shown, False)
+
+
+def _guess(module: nn.Module, refusal: NoHead | None) -> str:
+    """The last layer that may be a head; where there are others it is said, and why it was not found."""
     layers = list(linear_layers(module))
     if len(layers) > 1:
         log.warning(
@@ -57,7 +60,7 @@ def head_or_guess(module: nn.Module, preprocess: Maker = Preprocess()) -> tuple[
             layers[-1],
             few(reversed(layers), 8),
         )
-    return layers[-1], True
+    return layers[-1]
 
 
 def _made_up(module: nn.Module, preprocess: Maker) -> tuple[str | None, NoHead | None]:

@@ -78,8 +78,7 @@ def _matched(given: Opened) -> Opened:
 
 def _taken_home(model: Classifier, data: Data, given: N) -> N:
     """The classifier, on record as fine-tuned on the seen classes of the data; its module where one was given."""
-    seen = tuple(name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen)
-    home: Any = replace(model, seen=seen) if isinstance(given, Classifier) else model.module
+    home: Any = replace(model, seen=data.seen_classes) if isinstance(given, Classifier) else model.module
     repaired: N = home
     return repaired
 

@@ -99,8 +99,8 @@ class Both:
 
     @property
     def groups(self) -> Tensor | None:
-        """Which rows belong together, [N], as either model's snapshot says."""
-        return self.before.groups if self.after.groups is None else self.after.groups
+        """Which rows belong together, [N]: `aligned` snapshots say the same."""
+        return self.after.groups
 
     def rows(self, which: Tensor | slice) -> Both:
         """Those at `which`."""

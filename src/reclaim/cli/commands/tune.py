@@ -66,8 +66,7 @@ def tune(
     if not several.is_main_process:
         end_together(several)
         return
-    tuned = replace(tuned, seen=tuple(c for c, s in zip(rows.classes, rows.seen.tolist(), strict=True) if s))
-    save_model(partial, tuned)
+    save_model(partial, replace(tuned, seen=rows.seen_classes))
     write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
     shutil.rmtree(partial / "state", ignore_errors=True)
     (partial / "claim.json").unlink()

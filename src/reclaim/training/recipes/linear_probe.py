@@ -47,7 +47,6 @@ def linear_probe(
     tuned = settled(model, data).copy()
     if not iterations:
         return tuned
-    seen = [name for name, is_seen in zip(data.classes, data.seen.tolist(), strict=True) if is_seen]
     if not ends_with_head(tuned, first_row(tuned, data.seen_only("train"))):
         raise BadInput(
             f"the network {model.name!r} goes on after its last layer {model.head!r}, so fitting that layer to "
@@ -64,6 +63,7 @@ def linear_probe(
     mean, std = float(f.mean()), float(f.std()) or 1.0
     weight, bias = regression((fit_f - mean) / std, fit_y, (test_f - mean) / std, test_y, strengths, iterations)
 
+    seen = data.seen_classes
     present = [seen[i] for i in sorted(set(fit_y.tolist()))]
     scaled = torch.from_numpy(weight / std).float()
     _put(tuned, present, scaled, torch.from_numpy(bias - weight.sum(axis=1) * mean / std).float())
