@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from reclaim.core.devices import find_device
 from reclaim.core.inference import Inference
 from reclaim.core.progress import track
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import moved
 from reclaim.data.records import Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import Run, find_device
+from reclaim.models.forward import Run
+from reclaim.models.placement import placed_on
 from reclaim.models.predict import evaluation_batches
 from reclaim.models.weights import is_running_statistic
 
@@ -36,7 +38,7 @@ def measure_again(model: Classifier, rows: Split, inference: Inference = Inferen
     of many rows some thousand are taken.
     """
     fresh = model.copy()
-    where = find_device(inference)
+    where = find_device(inference.device)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:ENOUGH]
     loader = evaluation_batches(model, rows.rows(order), inference)
 
@@ -44,6 +46,7 @@ def measure_again(model: Classifier, rows: Split, inference: Inference = Inferen
         for x, _ in track(loader, "batch norm", total=len(loader)):
             yield [moved(x, where)]
 
-    update_bn(inputs(), Run(fresh.module.to(where)))
+    with placed_on(fresh.module, where, returns=True) as module:
+        update_bn(inputs(), Run(module))
     fresh.module.train(model.module.training)
     return fresh

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from reclaim.core.errors import Argument, BadInput
-from reclaim.core.inference import Inference
 from reclaim.data.inputs.protocol import Inputs, shapes
 
-__all__ = ["Run", "device_of", "evaluating", "find_device", "logits_in", "logits_of", "run"]
+__all__ = ["Run", "evaluating", "logits_in", "logits_of", "run"]
 
 
 def run(module: nn.Module, x: Inputs) -> Any:
@@ -76,16 +74,3 @@ def evaluating(module: nn.Module) -> Iterator[nn.Module]:
     finally:
         for part, was in before:
             part.training = was
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where the network's first parameter is; the CPU for a network without any."""
-    first = next(module.parameters(), None)
-    return torch.device("cpu") if first is None else first.device
-
-
-def find_device(inference: Inference) -> torch.device:
-    """Where to run; "auto" is a GPU if there is one."""
-    if inference.device != "auto":
-        return torch.device(inference.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

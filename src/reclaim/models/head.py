@@ -15,7 +15,8 @@ from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.data.loader import moved
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import device_of, evaluating, logits_of
+from reclaim.models.forward import evaluating, logits_of
+from reclaim.models.placement import device_of
 from reclaim.models.samples import sample_inputs
 from reclaim.models.tracing import NoHead, linear_layers, trace_head
 

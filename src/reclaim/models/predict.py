@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reclaim.core.checks import check_finite
+from reclaim.core.devices import find_device
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.progress import track
@@ -18,8 +19,9 @@ from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import evaluating, find_device, logits_of
+from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.head import settled
+from reclaim.models.placement import placed_on
 from reclaim.snapshots.reading import reopen_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
@@ -114,9 +116,7 @@ def answers(
     what: str = "predict",
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
-    where = find_device(inference)
-    with torch.inference_mode(False):  # weights that are moved within it could not be trained afterwards
-        model.module.to(where)
+    where = find_device(inference.device)
     columns = None if model.classes == classes else model.columns(classes).to(where)
     caught: list[Tensor] = []
 
@@ -125,7 +125,7 @@ def answers(
 
     hook = model.last_layer.register_forward_pre_hook(keep)
     try:
-        with evaluating(model.module) as module:
+        with placed_on(model.module, where), evaluating(model.module) as module:
             start = 0
             loader = evaluation_batches(model, rows, inference)
             for x, _ in track(loader, what, total=len(loader)):
@@ -146,5 +146,5 @@ def _averaged(f: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 def evaluation_batches(model: Classifier, rows: Split, inference: Inference) -> DataLoader[tuple[Inputs, Tensor]]:
     """The rows in their own order, in batches that suit the device."""
-    size = inference.batch_size or (32 if find_device(inference).type == "cpu" else 256)
+    size = inference.batch_size or (32 if find_device(inference.device).type == "cpu" else 256)
     return batches(rows, model.preprocess, size, inference.workers)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from reclaim.core.errors import Argument, BadInput, few, unknown
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import moved
-from reclaim.models.forward import device_of, evaluating, logits_of
+from reclaim.models.forward import evaluating, logits_of
+from reclaim.models.placement import device_of
 
 __all__ = ["Layer", "NoHead", "check_head", "linear_layers", "trace_head"]
 

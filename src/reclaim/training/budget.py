@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from reclaim.core.devices import check_device
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 
@@ -23,7 +24,7 @@ class Budget:
         optimizer: SGD with Nesterov momentum 0.9, or AdamW.
         augment: mirror images ("flip"), or also cut out 70 to 100 % of them ("crop-flip").
         seed: of the order, the augmentation and dropout.
-        device: "auto" is a GPU if there is one.
+        device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
         precision: "no" is float32 throughout.
         accumulate: batches whose gradients are added up before a step.
         workers: processes that decode examples; 0 decodes in the main one.
@@ -38,7 +39,7 @@ class Budget:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     augment: Literal["none", "flip", "crop-flip"] = "none"
     seed: int = 0
-    device: Literal["auto", "cpu"] = "auto"
+    device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
     workers: int = 0
@@ -56,6 +57,7 @@ class Budget:
         return Inference(batch_size=self.batch_size, workers=self.workers, device=self.device)
 
     def __post_init__(self) -> None:
+        check_device(self.device)
         for name, given, least in (
             ("epochs", self.epochs, 0),
             ("batch size", self.batch_size, 1),

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from reclaim.core.compat import as_unprepared
-from reclaim.models.forward import device_of
+from reclaim.models.placement import device_of
 from reclaim.training.budget import Budget
 from reclaim.training.trained import Part, only_trained, parameters_of, put_back
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from accelerate import Accelerator, PartialState
 from accelerate.utils import get_int_from_env, parse_flag_from_env
 
 from reclaim.core.compat import reset_accelerator
+from reclaim.core.devices import find_device
 from reclaim.core.errors import BadInput
-from reclaim.core.inference import Inference
-from reclaim.models.forward import find_device
 from reclaim.training.budget import Budget
 
 __all__ = ["accelerator_for", "end_together", "processes"]
@@ -18,14 +15,14 @@ __all__ = ["accelerator_for", "end_together", "processes"]
 STARTED = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"]  # where launchers say how many
 
 
-def processes(device: Literal["auto", "cpu"] = "auto") -> PartialState:
+def processes(device: str = "auto") -> PartialState:
     """The processes that a launcher started, and which one this is.
 
     Raises: BadInput if they do not find each other: each would train alone and write the same output.
     """
     started = get_int_from_env(STARTED, 1)
     on_cpu = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
-    if started > 1 and find_device(Inference(device=device)).type == "cpu":
+    if started > 1 and find_device(device).type == "cpu":
         on_cpu = True  # without it Accelerate takes each of several processes without a GPU to be alone
     state = PartialState(cpu=on_cpu)
     if state.num_processes < started:
