@@ -1,17 +1,31 @@
-"""Where real data are, and small helpers for the command line."""
+"""Where real data are, where tensors may lie, and small helpers for the command line."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from reclaim.cli.main import main
+from tests.pretended import pretended
+
+CARDS = ["pretended", *([pytest.param("real", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=CARDS)
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A graphics card: a pretended one, and then a real one where there is one."""
+    if request.param == "real":
+        yield torch.device("cuda", 0)
+        return
+    with pretended() as card:
+        yield card
 
 
 @pytest.fixture(scope="session")
