@@ -34,7 +34,8 @@ def placed_on(module: nn.Module, where: torch.device, *, returns: bool = False) 
         try:
             for _, _, tensor, _, _ in held:
                 tensor.grad = None
-            module.to(where)
+            with _not_swapped():
+                module.to(where)
             for _, _, tensor in _tensors(module):
                 if where.type == "cuda" and tensor.ndim == 4:
                     tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
@@ -63,6 +64,17 @@ def device_of(module: nn.Module) -> torch.device:
     if home.type == "meta":
         raise BadInput(f"the network has no weights yet: {name!r} lies on the device meta. Load them first.")
     return home
+
+
+@contextmanager
+def _not_swapped() -> Iterator[None]:
+    """Within it no moved parameter takes the place of the one that was given, which a live graph would forbid later."""
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(False)
+    try:
+        yield
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(before)
 
 
 _Held = tuple[nn.Module, str, Tensor, Tensor, Tensor | None]
