@@ -5,13 +5,18 @@ BIN := $(VENV)/bin
 PAPERS = $(subst _,-,$(basename $(notdir $(filter-out %/__init__.py,$(wildcard src/reclaim/papers/published/*.py)))))
 export RECLAIM_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test lint bench long tables clean
+.PHONY: demo test test-gpu lint bench long tables clean
 
 demo: $(VENV)/ready
 	$(BIN)/reclaim demo --out out/demo --force
 
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not gpu"
+
+# what needs a graphics card
+test-gpu: $(VENV)/ready
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
+	  then $(BIN)/python -m pytest -m gpu; else echo "no card"; fi
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -51,7 +51,8 @@ def pretended(cards: int = 1) -> Iterator[torch.device]:
         "get_rng_state_all": [],
         "_is_in_bad_fork": False,
     } | dict.fromkeys(SILENT)
-    stubs = {name: mock.Mock(return_value=answer) for name, answer in answers.items()}
+    stubs: dict[str, Any] = {name: mock.Mock(return_value=answer) for name, answer in answers.items()}
+    stubs["default_generators"] = tuple(torch.Generator() for _ in range(cards))  # numbers are drawn from the CPU's
     swapped = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # a moved parameter is the same object, as on a card
     try:

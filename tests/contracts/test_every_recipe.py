@@ -109,3 +109,65 @@ def test_a_model_with_more_classes_than_the_data_keeps_the_others(name: str) -> 
     tuned = run(name, wide)
     kept = [0, 2, 5, 6, 7]  # x, bee, elk, y, z
     assert torch.equal(tuned.weights["head.weight"][kept], wide.weights["head.weight"][kept])
+
+
+# --- on a card
+
+
+def still() -> Classifier:
+    """Without dropout, whose random numbers a card draws otherwise; one part in another mode, one weight frozen."""
+    model = toys.classifier()
+    model.module.drop.p = 0.0
+    model.module.train()
+    model.module.norm.eval()
+    model.module.norm.bias.requires_grad_(False)
+    return model
+
+
+def state(model: Classifier) -> dict[str, Any]:
+    """Where every weight lies, whether it can be trained, and the mode of every part."""
+    tensors = {**dict(model.module.named_parameters()), **dict(model.module.named_buffers())}
+    assert not any(tensor.is_inference() or tensor.grad is not None for tensor in tensors.values())
+    lie = {key: (tensor.device, tensor.dtype, tensor.requires_grad) for key, tensor in tensors.items()}
+    return lie | {key: part.training for key, part in model.module.named_modules()}
+
+
+@EVERY
+@pytest.mark.parametrize("home", ["cpu", "card"])
+def test_on_a_card_it_makes_what_it_makes_on_a_cpu_and_where_the_given_network_is(
+    name: str, home: str, device: torch.device
+) -> None:
+    short = replace(BUDGET, epochs=3)
+    expected = run(name, still(), budget=replace(short, device="cpu"))
+    for where in ("cpu", str(device)):
+        model = still()
+        model.module.to(device if home == "card" else home)
+        before = state(model)
+        tuned = run(name, model, budget=replace(short, device=where))
+        assert state(model) == before == state(tuned)
+        for key, tensor in expected.weights.items():
+            torch.testing.assert_close(tuned.weights[key].cpu(), tensor, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@EVERY
+@pytest.mark.parametrize("fails", [OSError, KeyboardInterrupt])
+def test_stopped_on_a_card_it_leaves_the_given_network_where_it_was_and_the_next_one_runs(
+    name: str, fails: type[BaseException], device: torch.device
+) -> None:
+    split, reads = DATA.split("train"), 0
+
+    def read(i: int) -> np.ndarray:
+        nonlocal reads
+        reads += 1
+        if reads == 150:
+            raise fails
+        found: np.ndarray = split.read(i)
+        return found
+
+    model, budget = still(), replace(BUDGET, device=str(device))
+    before = state(model)
+    with pytest.raises(fails):
+        run(name, model, replace(DATA, splits={"train": replace(split, read=read)}), budget)
+        run(name, model, replace(DATA, splits={"train": replace(split, read=read)}), budget)
+    assert state(model) == before
+    run(name, model, budget=budget)

@@ -135,10 +135,12 @@ class Stop(Exception):
     pass
 
 
-def left(how: str, budget: Budget) -> torch.nn.Module:
-    """The network of a loop that was left in the third batch, between gradients and step."""
+def left(how: str, budget: Budget, memory: dict[str, int]) -> torch.nn.Module:
+    """The network of a loop that was left in the third batch, between gradients and step; notes where it lay."""
     model = toys.classifier()
+    model.module.train().drop.eval()
     model.module.norm.weight.requires_grad_(False)
+    memory.update((name, tensor.data_ptr()) for name, tensor in model.weights.items())
     try:
         for batch in steps(model, DATA, budget, params=[model.module.first.weight]):
             batch.backward(classification(batch))
@@ -153,8 +155,10 @@ def left(how: str, budget: Budget) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("how", ["break", "raise", "interrupt"])
-@pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_however_the_loop_is_left_the_network_is_an_ordinary_one(how: str, precision: str) -> None:
+@pytest.mark.parametrize(("where", "precision"), [("cpu", "no"), ("cpu", "bf16"), ("card", "no")])
+def test_however_the_loop_is_left_the_network_is_an_ordinary_one(
+    how: str, where: str, precision: str, device: torch.device
+) -> None:
     torch.manual_seed(5)
     toys.Net()
     expected = torch.rand(3)
@@ -163,10 +167,15 @@ def test_however_the_loop_is_left_the_network_is_an_ordinary_one(how: str, preci
     state = torch.get_rng_state()
     kept = toys.copied(toys.classifier().weights)
     torch.set_rng_state(state)
-    net = left(how, replace(BUDGET, precision=precision))  # makes a classifier, whose seed is another
+    memory: dict[str, int] = {}
+    where = str(device) if where == "card" else where
+    net = left(
+        how, replace(BUDGET, precision=precision, device=where), memory
+    )  # makes a classifier, whose seed is another
     torch.set_rng_state(state)
     assert torch.equal(torch.rand(3), expected)
-    assert not net.training and not any(part.training for part in net.modules())
+    assert {name for name, part in net.named_modules() if not part.training} == {"drop"}
+    assert {name: tensor.data_ptr() for name, tensor in net.state_dict().items()} == memory
     assert {n: p.requires_grad for n, p in net.named_parameters()} == {
         n: n != "norm.weight" for n, _ in net.named_parameters()
     }

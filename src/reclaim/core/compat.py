@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,16 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
 __all__ = [
     "as_unprepared",
     "is_traced",
     "leaves",
     "map_leaves",
     "outside_tracing",
+    "process_on",
     "reset_accelerator",
     "rows_for",
     "tensor_without_values",
@@ -67,6 +71,22 @@ def tensor_without_values(kind: type, shape: Sequence[int], dtype: torch.dtype) 
     When it goes: torch's notes on extending it name its successor; there is no public way to date.
     """
     return Tensor._make_wrapper_subclass(kind, tuple(shape), dtype=dtype)
+
+
+def process_on(device: torch.device) -> PartialState:
+    """Accelerate's state of a process that is alone, on exactly this device, whichever an earlier one was.
+
+    When it goes: every run of a process has the device of its first, and another one is refused with a message.
+    """
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import patch_environment
+
+    with patch_environment(accelerate_torch_device=str(device)):
+        state = PartialState(cpu=device.type == "cpu")
+        if state.num_processes == 1 and state.device != device:
+            AcceleratorState._reset_state(reset_partial_state=True)
+            state = PartialState(cpu=device.type == "cpu")
+    return state
 
 
 def reset_accelerator() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,12 @@ def check_device(name: str) -> None:
 def find_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto" is a GPU if there is one, and "cuda" the current one of several.
 
+    The environment variable RECLAIM_DEVICE says what "auto" is instead.
+
     Raises: BadInput with those there are, if there is no such one.
     """
+    if name == "auto":
+        name = os.environ.get("RECLAIM_DEVICE", "auto")
     check_device(name)
     import torch
 

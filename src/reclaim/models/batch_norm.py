@@ -48,5 +48,6 @@ def measure_again(model: Classifier, rows: Split, inference: Inference = Inferen
 
     with placed_on(fresh.module, where, returns=True) as module:
         update_bn(inputs(), Run(module))
-    fresh.module.train(model.module.training)
+    for part, given in zip(fresh.module.modules(), model.module.modules(), strict=True):
+        part.training = given.training
     return fresh

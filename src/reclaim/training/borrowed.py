@@ -64,13 +64,10 @@ def seeding(device: torch.device) -> Callable[[int], object]:
     here = torch.default_generator.manual_seed
     if device.type == "cpu":
         return here
+    there = torch.cuda.default_generators[device.index].manual_seed if device.type == "cuda" else torch.mps.manual_seed
 
     def both(seed: int) -> None:
         here(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        else:
-            torch.mps.manual_seed(seed)
+        there(seed)
 
     return both

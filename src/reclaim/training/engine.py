@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from reclaim.core.compat import as_unprepared
-from reclaim.models.placement import device_of
+from reclaim.models.placement import placed_on
+from reclaim.training.borrowed import channels_last, forked_random, in_mode
 from reclaim.training.budget import Budget
-from reclaim.training.trained import Part, only_trained, parameters_of, put_back
+from reclaim.training.trained import Part, found, only_trained, parameters_of, put_back
 
 __all__ = ["Engine", "engine_of"]
 
@@ -28,7 +29,8 @@ class Engine:
 
     def __init__(self, accelerator: Accelerator, net: nn.Module, params: list[nn.Parameter | Part], budget: Budget):
         self.accelerator, self.device, self.scaler = accelerator, accelerator.device, accelerator.scaler
-        self.net, prepared = accelerator.prepare(net, optimizer_of(parameters_of(params), budget))
+        fused = self.device.type == "cuda" and self.scaler is None  # a fused one does not say that a step was left out
+        self.net, prepared = accelerator.prepare(net, optimizer_of(parameters_of(params), budget, fused=fused))
         # its wrapper asks at every step what is installed, which takes longer than a small step itself
         self.optimizer: torch.optim.Optimizer = prepared.optimizer
         self.hook = self.optimizer.register_step_post_hook(self._moved)
@@ -59,9 +61,9 @@ class Engine:
 
     def gradients(self) -> dict[str, Tensor]:
         """Gradients by name, unscaled."""
-        if not self.unscaled:
-            self.accelerator.unscale_gradients(self.optimizer)
-            self.unscaled = True
+        if self.scaler is not None and not self.unscaled:
+            self.scaler.unscale_(self.optimizer)
+        self.unscaled = True
         return {name: p.grad for name, p in self.named.items() if p.grad is not None}
 
     def step(self) -> bool:
@@ -80,12 +82,18 @@ class Engine:
         self.moved = True
 
 
-def optimizer_of(params: Iterable[nn.Parameter], budget: Budget) -> torch.optim.Optimizer:
-    """SGD or AdamW over these parameters."""
+def optimizer_of(params: Iterable[nn.Parameter], budget: Budget, *, fused: bool = False) -> torch.optim.Optimizer:
+    """SGD or AdamW over these parameters; `fused` takes few kernels on a GPU."""
+    kernels = True if fused else None
     if budget.optimizer == "adamw":
-        return torch.optim.AdamW(params, lr=budget.learning_rate, weight_decay=budget.weight_decay)
+        return torch.optim.AdamW(params, lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=kernels)
     return torch.optim.SGD(
-        params, lr=budget.learning_rate, momentum=0.9, nesterov=True, weight_decay=budget.weight_decay
+        params,
+        lr=budget.learning_rate,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=budget.weight_decay,
+        fused=kernels,
     )
 
 
@@ -93,28 +101,25 @@ def optimizer_of(params: Iterable[nn.Parameter], budget: Budget) -> torch.optim.
 def engine_of(
     accelerator: Accelerator, net: nn.Module, params: list[nn.Parameter | Part], budget: Budget, *, train: bool
 ) -> Iterator[Engine]:
-    """An engine for a while.
+    """An engine for a while; meanwhile the network lies on its device, weights of four dimensions with channels last.
 
-    However it ends, the network is an ordinary one again, where it was, in evaluation mode, with its parameters' flags
-    of before, and the caller's random numbers go on as if nothing had been drawn.
+    However it ends, the network is an ordinary one again, where it was and in the memory it had, each part in the mode
+    and each parameter with the flag of before, and the caller's random numbers go on as if nothing had been drawn.
     """
-    where = device_of(net)
-    with torch.random.fork_rng(), only_trained(net, parameters_of(params)), as_unprepared(net):
+    device = accelerator.device
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    with (
+        forked_random(device),
+        only_trained(net, parameters_of(params)),
+        in_mode(net, train),
+        placed_on(net, device, returns=True),
+        channels_last(net),
+        as_unprepared(net),
+    ):
+        there = dict(net.named_parameters())  # on some kinds of devices they are other objects
+        engine = Engine(accelerator, net, [found(one, names, there) for one in params], budget)
+        engine.net.train(train)
         try:
-            engine = Engine(accelerator, net, params, budget)
-            engine.net.train(train)
-            try:
-                yield engine
-            finally:
-                engine.hook.remove()  # it holds the optimizer's state in memory
+            yield engine
         finally:
-            net.eval().to(where)
-
-
-def seeding(device: torch.device) -> Callable[[int], object]:
-    """Sets the seed of every generator that a network on the device draws from.
-
-    On a CPU `torch.manual_seed` also notes it, with a trace of the calls, for a GPU that may come later: a third of a
-    small step.
-    """
-    return torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+            engine.hook.remove()  # it holds the optimizer's state in memory

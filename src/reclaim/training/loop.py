@@ -20,8 +20,9 @@ from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.data.loader import Examples, placed
 from reclaim.data.records import Split
 from reclaim.training.batch import Batch
+from reclaim.training.borrowed import seeding
 from reclaim.training.budget import Budget
-from reclaim.training.engine import Engine, engine_of, seeding
+from reclaim.training.engine import Engine, engine_of
 from reclaim.training.processes import accelerator_for
 from reclaim.training.resume import RunState, Stateful
 from reclaim.training.trained import Part
@@ -47,8 +48,9 @@ def module_steps(
 
     Seeds, precision, processes, the learning rate, resuming and the display are taken care of. The learning rate falls
     along one cosine over the whole budget. Random numbers that are drawn between two batches depend on the seed, the
-    batch's number and the process alone. However the loop is left, the network is an ordinary one afterwards, where it
-    was, in evaluation mode and with its parameters' flags of before, and the caller's random numbers go on as before.
+    batch's number and the process alone. Meanwhile the network lies on the budget's device, in the layout that is
+    fastest there. However the loop is left, it is an ordinary one afterwards, where it was and in the memory it had,
+    each part in the mode and each parameter with the flag of before, and the caller's random numbers go on as before.
 
     Args:
         make: makes the network's inputs of the examples that `rows` reads.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from accelerate import Accelerator, PartialState
 from accelerate.utils import get_int_from_env, parse_flag_from_env
 
-from reclaim.core.compat import reset_accelerator
+from reclaim.core.compat import process_on, reset_accelerator
 from reclaim.core.devices import find_device
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.training.budget import Budget
 
 __all__ = ["accelerator_for", "end_together", "processes"]
@@ -16,15 +16,26 @@ STARTED = ["WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZ
 
 
 def processes(device: str = "auto") -> PartialState:
-    """The processes that a launcher started, and which one this is.
+    """The processes that a launcher started, which one this is, and the device it trains on.
 
-    Raises: BadInput if they do not find each other: each would train alone and write the same output.
+    Raises: BadInput if there is no such device; of several processes also if they are to share one, or do not find
+        each other: each would train alone and write the same output.
     """
     started = get_int_from_env(STARTED, 1)
-    on_cpu = device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
-    if started > 1 and find_device(device).type == "cpu":
-        on_cpu = True  # without it Accelerate takes each of several processes without a GPU to be alone
-    state = PartialState(cpu=on_cpu)
+    if device == "auto" and parse_flag_from_env("ACCELERATE_USE_CPU"):
+        device = "cpu"
+    where = find_device(device)
+    if started == 1:
+        return process_on(where)
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadInput(
+            f"the launcher started {started} processes, and all of them were given the device {device!r}, but each "
+            "takes a card of its own.",
+            Argument("device", "let them", "cuda"),
+            Argument("device", "let them run on the CPU", "cpu"),
+        )
+    # if it were not told, Accelerate would take each of several processes without a GPU to be alone
+    state = PartialState(cpu=where.type == "cpu")
     if state.num_processes < started:
         raise BadInput(
             f"the launcher started {started} processes, but this one finds {state.num_processes}; each would write "
@@ -41,7 +52,22 @@ def end_together(several: PartialState) -> None:
 
 
 def accelerator_for(budget: Budget) -> Accelerator:
-    """The Accelerator of a run, in the precision of its budget."""
-    processes(budget.device)
+    """The Accelerator of a run, on the device and in the precision of its budget; it moves no network.
+
+    Raises: BadInput if there is no such device, or it does not compute in that precision.
+    """
+    device = processes(budget.device).device
+    if budget.precision == "fp16" and device.type == "cpu":  # Accelerate would train in float32 and say nothing
+        raise BadInput(
+            "a CPU does not train in half precision of the kind fp16.",
+            Argument("precision", "train in the other kind", "bf16"),
+            Argument("precision", "in float32", "no"),
+        )
     reset_accelerator()  # each run may choose its own precision
-    return Accelerator(cpu=budget.device == "cpu", mixed_precision=budget.precision)
+    try:
+        return Accelerator(cpu=device.type == "cpu", mixed_precision=budget.precision, device_placement=False)
+    except ValueError as error:
+        raise BadInput(
+            f"the device {device} does not train in the precision {budget.precision}: {error}",
+            Argument("precision", "train in float32", "no"),
+        ) from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Part", "only_trained", "parameters_of", "put_back"]
+__all__ = ["Part", "found", "only_trained", "parameters_of", "put_back"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,18 @@ class Part:
 def parameters_of(params: Iterable[nn.Parameter | Part]) -> list[nn.Parameter]:
     """The parameters themselves."""
     return [given.parameter if isinstance(given, Part) else given for given in params]
+
+
+def found(one: nn.Parameter | Part, names: Mapping[int, str], there: Mapping[str, nn.Parameter]) -> nn.Parameter | Part:
+    """The parameter, or the part of it, among those there are now; one that had no name is itself.
+
+    Args:
+        names: what a parameter was called before the network was moved, by its `id`.
+        there: the network's parameters now.
+    """
+    parameter = one.parameter if isinstance(one, Part) else one
+    now = there[names[id(parameter)]] if id(parameter) in names else parameter
+    return Part(now, one.rows) if isinstance(one, Part) else now
 
 
 @contextmanager
@@ -50,7 +62,7 @@ def put_back(params: Iterable[nn.Parameter | Part]) -> Callable[[], None]:
     for part in params:
         if isinstance(part, Part) and not bool(part.rows.all()):
             parameter = part.parameter
-            where = (~part.rows).nonzero().squeeze(1).to(parameter.device)
+            where = (~part.rows.cpu()).nonzero().squeeze(1).to(parameter.device)
             kept.append((parameter, where, parameter.detach()[where].clone()))
 
     @torch.no_grad()
