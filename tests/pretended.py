@@ -17,7 +17,7 @@ there for the thread that entered).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -26,10 +26,14 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 CPU = torch.device("cpu")
+SHAPES = {
+    *(torch.ops.aten.sym_size.default, torch.ops.aten.sym_stride.default, torch.ops.aten.sym_numel.default),
+    *(torch.ops.aten.dim.default, torch.ops.aten.is_contiguous.default, torch.ops.aten.sym_storage_offset.default),
+}
 CROSSING = {"aten::_to_copy", "aten::copy_", "aten::_has_compatible_shallow_copy_type"}
+NO_NUMBERS = {"aten::nextafter"}  # whose kernels on a card take no number from the CPU
 INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index"}
 SILENT = ("init", "_lazy_init", "set_device", "synchronize", "empty_cache", "manual_seed", "manual_seed_all")
 SILENT += ("set_rng_state", "set_rng_state_all")
@@ -100,8 +104,10 @@ class Away(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        if len(args) == 1 and not kwargs and op in SHAPES:
+            return op(args[0].here)
+        kwargs, given = kwargs or {}, []
+        _mapped(given.append, (args, tuple(kwargs.values())))
         cards = [t.card for t in given if isinstance(t, Away)]
         goal = torch.device(kwargs["device"]) if kwargs.get("device") is not None else torch.device("meta", cards[0])
         name = op._schema.name
@@ -132,7 +138,7 @@ class _Renamed(TorchFunctionMode):
         if func is Tensor.pin_memory:
             return args[0]
         if func in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], Away):
-            args = (args[0], tree_map(_listed, args[1], is_leaf=_is_list), *args[2:])
+            args = (args[0], _listed(args[1]), *args[2:])
         if func in FROM_PYTHON:
             goal = kwargs.pop("device", args[0].device if func is Tensor.new_tensor else None)
             made = func(*args, **kwargs, **({} if goal is None else {"device": CPU}))
@@ -154,14 +160,24 @@ def _computed(op: Any, args: Any, kwargs: dict[str, Any], given: list[Tensor], g
     if kwargs.get("device") is not None:
         kwargs = kwargs | {"device": CPU}
     known = {id(_numbers(t)): t for t in given}
-    made = op(*tree_map_only(Away, _numbers, args), **tree_map_only(Away, _numbers, kwargs))
+    made = op(*_mapped(_numbers, args), **{name: _mapped(_numbers, value) for name, value in kwargs.items()})
     if goal.type == "meta":
-        return tree_map_only(Tensor, lambda t: known[id(t)] if id(t) in known else Away(t, goal.index or 0), made)
+        return _mapped(lambda t: known[id(t)] if id(t) in known else Away(t, goal.index or 0), made)
     return made
 
 
+def _mapped(change: Callable[[Tensor], Any], tree: Any) -> Any:
+    """Tuples and lists with `change` of their tensors."""
+    if isinstance(tree, Tensor):
+        return change(tree)
+    if isinstance(tree, tuple | list):
+        return type(tree)([_mapped(change, part) for part in tree])
+    return tree
+
+
 def _check_neighbours(name: str, tensors: list[Tensor], cards: list[int]) -> None:
-    strangers = [t.device for t in tensors if not isinstance(t, Away) and t.dim()]  # a number from the CPU may come
+    alone = name in NO_NUMBERS  # elsewhere a number from the CPU may come
+    strangers = [t.device for t in tensors if not isinstance(t, Away) and (alone or t.dim())]
     places = {str(torch.device("cuda", card)) for card in cards} | set(map(str, strangers))
     if len(places) > 1:
         both = " and ".join(sorted(places, reverse=True))
@@ -180,9 +196,8 @@ def _renamed(value: Any) -> Any:
     return value
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def _listed(value: Any) -> Any:
-    return torch.tensor(value) if isinstance(value, list) else value
+def _listed(index: Any) -> Any:
+    """An index whose lists are tensors."""
+    if isinstance(index, tuple):
+        return tuple(map(_listed, index))
+    return torch.tensor(index) if isinstance(index, list) else index

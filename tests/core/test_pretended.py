@@ -27,6 +27,7 @@ REFUSED: dict[str, Callable[[Tensor], object]] = {
     "mask": lambda x: x.cpu()[x > 0],
     "gather": lambda x: x.gather(1, torch.zeros(4, 1, dtype=torch.long)),
     "set": lambda x: x.index_put_((torch.tensor([0]),), torch.ones(1, 3)),
+    "number": lambda x: torch.nextafter(x, torch.tensor(1.0)),
     "numpy": lambda x: x.numpy(),
     "asarray": lambda x: np.asarray(x),
     "generator": lambda x: torch.randn(2, device=x.device, generator=torch.Generator()),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from reclaim.core.arrays import check_one_place
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.frozen import store
@@ -56,6 +57,7 @@ class Evidence:
                 "no evidence was given to choose an offset from; the least is held-out rows of seen classes."
             )
         first = next(iter(given.values()))
+        check_one_place({f"{name!r}": snapshot.logits for name, snapshot in given.items()})
         check_groups(first.seen)
         for name, snapshot in given.items():
             if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):

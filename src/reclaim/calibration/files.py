@@ -34,7 +34,7 @@ def _record(record: Any, tensors: dict[str, Tensor], prefix: str = "") -> dict[s
         if isinstance(value, Fitted):
             made |= {_FILE_NAMES.get(key, key): part for key, part in vars(value).items()}
         elif isinstance(value, Tensor):
-            tensors[prefix + name] = value.contiguous()
+            tensors[prefix + name] = value.cpu().contiguous()
             made[name] = {"tensor": prefix + name, "shape": list(value.shape)}
         elif name == "steps":
             made[name] = [_record(step, tensors, f"{prefix}{index}.") for index, step in enumerate(value)]

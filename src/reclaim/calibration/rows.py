@@ -75,7 +75,7 @@ class Rows:
 
     def per_row(self, count: int, numbers: Callable[[Tensor, Tensor], Sequence[Tensor]]) -> Tensor:
         """[count, N] float64, what `numbers` makes of each row, given logits [n, K] and labels [n] of a block."""
-        made, start = torch.empty(count, len(self), dtype=torch.float64), 0
+        made, start = self.logits.new_empty(count, len(self), dtype=torch.float64), 0
         for z, y in self.blocks():
             for row, values in zip(made, numbers(z, y), strict=True):
                 row[start : start + len(y)] = values

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.core.errors import BadKind
+from reclaim.core.errors import BadInput, BadKind
 
-__all__ = ["A", "Array", "as_kind", "as_tensor", "merged", "rank", "row_blocks", "sorted_values"]
+__all__ = [
+    "A",
+    "Array",
+    "as_kind",
+    "as_numpy",
+    "as_tensor",
+    "beside",
+    "by_numpy",
+    "check_one_place",
+    "merged",
+    "rank",
+    "row_blocks",
+    "sorted_values",
+]
 
 Array: TypeAlias = np.ndarray[Any, Any] | Tensor
 A = TypeVar("A", np.ndarray[Any, Any], Tensor)  # an array that leaves as it came
@@ -31,6 +44,35 @@ def as_tensor(array: object) -> Tensor:
 def as_kind(result: Tensor, given: A) -> A:
     """`result` as the kind of array that was given."""
     return result if isinstance(given, Tensor) else result.numpy()
+
+
+def beside(array: Tensor, logits: Tensor, name: str) -> Tensor:
+    """`array`, called `name`, on the device of the logits: it may come from the CPU, or go there.
+
+    Raises: BadInput if the two lie on different cards.
+    """
+    if "cpu" not in (array.device.type, logits.device.type):
+        check_one_place({"the logits": logits, f"`{name}`": array})
+    return array.to(logits.device)
+
+
+def check_one_place(arrays: Mapping[str, Tensor]) -> None:
+    """Raises: BadInput with the devices, if tensors, by what they are called, lie on more than one."""
+    if len({array.device for array in arrays.values()}) > 1:
+        raise BadInput(
+            f"answers lie on different devices: {', '.join(f'{name} on {a.device}' for name, a in arrays.items())}.\n"
+            "  Bring them to one: tensor.to(device)."
+        )
+
+
+def as_numpy(array: Tensor) -> np.ndarray[Any, Any]:
+    """The values of a tensor, whatever its device, for what only NumPy or SciPy can do."""
+    return array.cpu().numpy()
+
+
+def by_numpy(work: Callable[..., np.ndarray[Any, Any]], *arrays: Tensor) -> Tensor:
+    """What a function of NumPy arrays makes of tensors, on the device of the first."""
+    return torch.from_numpy(work(*map(as_numpy, arrays))).to(arrays[0].device)
 
 
 def sorted_values(values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import torch
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
-from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
+from reclaim.core.arrays import A, as_kind, as_tensor, check_one_place, row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.data.records import Split
@@ -133,13 +133,14 @@ def answered(model: Classifier, rows: Part, inference: Inference, *, features: b
 def mixed(before: A, after: A, alpha: float) -> A:
     """Logarithmic probabilities [N, C], mixed; at alpha 0 and 1 exactly those of one model.
 
-    Raises: BadInput for an alpha outside [0, 1], or logits of other rows or classes.
+    Raises: BadInput for an alpha outside [0, 1], or logits of other rows or classes, or on two devices.
     """
     if not 0 <= alpha <= 1:
         raise BadInput(f"alpha is the share of the fine-tuned model, between 0 and 1; given: {alpha}.")
     first, last = as_tensor(before), as_tensor(after)
     if first.shape != last.shape:
         raise BadInput(f"logits to mix must be of the same shape; given: {list(first.shape)} and {list(last.shape)}.")
+    check_one_place({"before": first, "after": last})
     kind = torch.promote_types(torch.promote_types(first.dtype, last.dtype), torch.float32)
     made = last.new_empty(last.shape, dtype=kind)
     for block in row_blocks(last):
@@ -154,8 +155,9 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
     Which classes are seen is what `after` says: a pretrained model need not know it. Labels and groups that one has are
     both's.
 
-    Raises: BadInput if a class is in one of the two only, or the rows or their groups differ.
+    Raises: BadInput if a class is in one of the two only, or the rows, their groups or their devices differ.
     """
+    check_one_place({"before": before.logits, "after": after.logits})
     last = after.reordered(classes or after.classes)
     first = before.reordered(last.classes)
     labels = first.labels if last.labels is None else last.labels

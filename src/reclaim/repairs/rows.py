@@ -196,7 +196,7 @@ def divide_rows(rows: P, seen: Tensor, choices: Choices = Choices()) -> tuple[P,
     Rows of one group are on one side.
     """
     first, rest = divided(len(rows), round(choices.held_out * len(rows)), choices.seed, rows.groups)
-    return rows.rows(first[seen[first]]), rows.rows(rest)
+    return rows.rows(first[seen.cpu()[first]]), rows.rows(rest)
 
 
 def check_enough(held_out: int, report: int, source: str) -> None:

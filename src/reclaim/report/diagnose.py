@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from reclaim.core.arrays import check_one_place
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
 from reclaim.report.finding import Finding
@@ -15,8 +16,9 @@ __all__ = ["diagnose"]
 def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
     """Ask every question of the folder.
 
-    Raises: BadInput unless both snapshots hold the same labelled rows and classes.
+    Raises: BadInput unless both snapshots hold the same labelled rows and classes, on one device.
     """
+    check_one_place({"before": before.logits, "after": after.logits})
     if before.classes != after.classes or not torch.equal(before.seen, after.seen):
         raise BadInput("the two snapshots are about different classes, or different seen ones.")
     if before.labels is None or after.labels is None:

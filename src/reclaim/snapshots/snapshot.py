@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from reclaim.core.arrays import as_tensor
+from reclaim.core.arrays import as_tensor, beside
 from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
 from reclaim.core.errors import BadInput
 from reclaim.core.frozen import store
@@ -21,6 +21,8 @@ __all__ = ["Snapshot", "seen_mask"]
 @dataclass(frozen=True)
 class Snapshot:
     """What a model answered on one split. Checked once, on construction; later code trusts it.
+
+    Labels, seen classes, features and groups may be given on the CPU; they are kept where the logits lie.
 
     Attributes:
         logits: [N, C], finite, any floating type.
@@ -58,19 +60,19 @@ class Snapshot:
             self,
             logits=logits,
             checked=logits,
-            seen=check_seen(as_tensor(self.seen), columns),
+            seen=beside(check_seen(as_tensor(self.seen), columns), logits, "seen"),
             classes=check_classes(self.classes or [str(c) for c in range(columns)], columns),
         )
         if self.labels is not None:
-            store(self, labels=check_labels(as_tensor(self.labels), rows, columns))
+            store(self, labels=beside(check_labels(as_tensor(self.labels), rows, columns), logits, "labels"))
         if self.features is not None:
             features = as_tensor(self.features)
             if features.ndim != 2 or len(features) != rows:
                 raise BadInput(f"features must be [{rows}, D]; the shape given is {list(features.shape)}.")
-            store(self, features=features)
+            store(self, features=beside(features, logits, "features"))
         if self.groups is not None:
             groups = check_members(as_tensor(self.groups), rows, self.group_names)
-            store(self, groups=groups, group_names=tuple(map(str, self.group_names)))
+            store(self, groups=beside(groups, logits, "groups"), group_names=tuple(map(str, self.group_names)))
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -192,6 +194,6 @@ def seen_mask(indices: object, num_classes: int) -> Tensor:
         raise BadInput(
             f"seen classes are given twice: {indices.tolist()}. Give each index once; a mask of 0 and 1 must be bool."
         )
-    mask = torch.zeros(num_classes, dtype=torch.bool)
+    mask = torch.zeros(num_classes, dtype=torch.bool, device=indices.device)
     mask[indices] = True
     return mask

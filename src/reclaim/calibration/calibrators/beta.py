@@ -64,7 +64,7 @@ class Beta:
             active = ~negative
             made = torch.where(negative.any(dim=1)[:, None], regression(active=active), made)
             made[:, :2].clamp_(min=0)
-        made[(rows.counts() == 0) | bool(found.note)] = torch.tensor([1.0, 1.0, 0.0], dtype=made.dtype)
+        made[(rows.counts() == 0) | bool(found.note)] = made.new_tensor([1.0, 1.0, 0.0])
         a, b, c = (tuple(part.tolist()) for part in made.T)
         details = {"nll_temperature": found.nll, "note": found.note}
         return cls(1 / found.beta, a, b, c, rows.fitted(details))

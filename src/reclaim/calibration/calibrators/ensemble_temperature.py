@@ -13,7 +13,7 @@ from reclaim.calibration.fitting.probabilities import cooled, inside_probabiliti
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows
-from reclaim.core.arrays import A
+from reclaim.core.arrays import A, as_numpy
 
 __all__ = ["EnsembleTemperature"]
 
@@ -59,7 +59,7 @@ class EnsembleTemperature:
         own = rows.per_row(
             2, lambda z, y: [(z * b).log_softmax(dim=1).gather(1, y[:, None]).squeeze(1) for b in (beta, 1.0)]
         ).exp_()
-        parts = torch.cat([own, torch.full((1, len(rows)), 1 / rows.num_classes, dtype=torch.float64)]).numpy().T
+        parts = as_numpy(torch.cat([own, own.new_full((1, len(rows)), 1 / rows.num_classes)])).T
         tiny = np.finfo(np.float64).tiny
 
         def loss(w: Any) -> tuple[float, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
@@ -14,7 +15,7 @@ from reclaim.calibration.fitting.probabilities import cooled, inside_probabiliti
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, Rows, calibration_rows
-from reclaim.core.arrays import A
+from reclaim.core.arrays import A, by_numpy
 from reclaim.core.errors import Argument, unknown
 
 __all__ = ["Isotonic"]
@@ -102,13 +103,13 @@ def _pairs(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
 def _weighed(p: Tensor, hit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distinct values of p in ascending order, how often each is hit on average, and how often it occurs."""
     x, index, count = p.unique(return_inverse=True, return_counts=True)
-    return x, torch.zeros(len(x), dtype=torch.float64).index_add_(0, index, hit) / count, count.double()
+    return x, p.new_zeros(len(x), dtype=torch.float64).index_add_(0, index, hit) / count, count.double()
 
 
 def _bins(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
     """The same, with the probabilities of a narrow bin as one value: its lower end."""
     size = (0x3F800000 >> _SHIFT) + 1  # the bits of 1.0
-    count, hits = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.int64)
+    count, hits = rows.labels.new_zeros(2, size)
     for z, y in rows.blocks():
         index = z.mul(beta).softmax(dim=1).float().view(torch.int32) >> _SHIFT
         count += torch.bincount(index.reshape(-1), minlength=size)
@@ -120,8 +121,12 @@ def _bins(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
 
 def _pool(x: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Pool adjacent violators; only the two ends of every level piece are kept."""
-    level = torch.from_numpy(isotonic_regression(y.numpy(), sample_weight=weight.numpy()))
+    level = by_numpy(_regression, y, weight)
     change = level[1:] != level[:-1]
-    ends = torch.ones(len(x), dtype=torch.bool)
+    ends = torch.ones_like(x, dtype=torch.bool)
     ends[1:-1] = change[:-1] | change[1:]
     return x[ends], level[ends]
+
+
+def _regression(y: np.ndarray[Any, Any], weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(isotonic_regression(y, sample_weight=weight))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from reclaim.calibration.fitting.knots import Knots, bin_means
@@ -56,7 +55,7 @@ class ScalingBinning:
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""
         z, seen, p = inside_probabilities(logits, self.fitted.seen, "scaling-binning map", self.temperature)
-        slopes, intercepts = (torch.tensor(part, dtype=p.dtype) for part in (self.slopes, self.intercepts))
+        slopes, intercepts = (p.new_tensor(part) for part in (self.slopes, self.intercepts))
         lined = (log_odds(p, 1)[0] * slopes + intercepts).sigmoid()
         made = Knots(self.edges, self.values, self.sizes).steps(lined)
         return joined(logits, z, seen, traced(made, lined), scale=1 / self.temperature)
@@ -74,7 +73,7 @@ class ScalingBinning:
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
         found = best_beta(rows)
         line = binary_newton(rows, slopes=1, temperature=1 / found.beta)
-        line[bool(found.note) | (rows.counts() == 0) | (line[:, 0] <= 0)] = torch.tensor([1.0, 0.0], dtype=line.dtype)
+        line[bool(found.note) | (rows.counts() == 0) | (line[:, 0] <= 0)] = line.new_tensor([1.0, 0.0])
         z, _ = rows.inside()
         lined = (log_odds(cooled(z, 1 / found.beta), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
         made = Knots.of([bin_means(column, column, bins) for column in lined.T])

@@ -83,7 +83,7 @@ class Spline:
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
         scores, right = rows.per_row(2, lambda z, y: _top(z.double() * found.beta, y))
-        x, shifts = _table(scores, right, knots)
+        x, shifts = _table(scores.cpu(), right.cpu(), knots)
         if found.note:
             shifts = torch.zeros_like(shifts)
         room = 1 / (len(rows) / (knots - 1) + 2)  # a piece of the spline cannot tell a rate from less than one row

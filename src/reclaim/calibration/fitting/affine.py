@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reclaim.calibration.fitting.temperature import LOG2E
 from reclaim.core.affine import Affine
+from reclaim.core.arrays import as_numpy
 
 __all__ = ["AffineFit", "Blocks", "Factors", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
 
@@ -27,7 +28,7 @@ class AffineFit:
     """The map ``x -> scale x + shift`` that was found.
 
     Attributes:
-        scale: [K], or [K, K]; shift: [K]. Both float64.
+        scale: [K], or [K, K]; shift: [K]. Both float64 and on the CPU, wherever the rows are.
         nll: mean negative log-likelihood of the rows, without the penalty.
         gradient: the largest entry of the objective's gradient.
         iterations: of L-BFGS.
@@ -82,14 +83,15 @@ def fit_diagonal(
         tolerance: relative decrease of the objective at which to end.
     """
     width = k if scales else 1
-    origin = torch.cat([torch.ones(width), torch.zeros(k)]).double()
-    at = origin if start is None else torch.cat([start.scale if scales else start.scale[:1], start.shift])
-    pull = torch.full((width + k,), ridge / k, dtype=torch.float64)
+    curvatures = _curvatures(blocks, scales)
+    origin = torch.cat([torch.ones(width), torch.zeros(k)]).to(curvatures)
+    at = origin if start is None else torch.cat([start.scale if scales else start.scale[:1], start.shift]).to(origin)
+    pull = torch.full_like(origin, ridge / k)
     pull[:width] = (ridge if scale_ridge is None else scale_ridge) / k
-    unit = (_curvatures(blocks, k, scales) + 2 * pull).clamp_min_(1e-7).rsqrt_()
+    unit = (curvatures + 2 * pull).clamp_min_(1e-7).rsqrt_()
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
-        nll, gradient, n = 0.0, torch.zeros(width + k, dtype=torch.float64), 0
+        nll, gradient, n = 0.0, torch.zeros_like(theta), 0
         w, b = theta[:width], theta[width:]
         for x, y in blocks():
             p = torch.addcmul(b.to(x), x, w.to(x))
@@ -103,6 +105,7 @@ def fit_diagonal(
         return value, gradient / n + 2 * pull * away, nll / n
 
     found, fit = _minimise(objective, at, unit, most, tolerance, k > _LARGE)
+    found = found.cpu()
     return AffineFit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
 
 
@@ -114,16 +117,16 @@ def _misses(t: Tensor, y: Tensor) -> float:
     return float((mass.log() + top - own).sum(dtype=torch.float64))
 
 
-def _curvatures(blocks: Blocks, k: int, scales: bool) -> Tensor:
+def _curvatures(blocks: Blocks, scales: bool) -> Tensor:
     """The diagonal of the Hessian at the identity, [width + K]: the units in which L-BFGS sees a round bowl."""
-    once, twice, n = torch.zeros(k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64), 0
+    once, twice, n = torch.zeros(()), torch.zeros(()), 0
     for x, y in blocks():
         if n > 1 << 13:
             break
         p = x.softmax(dim=1)
         p.mul_(1 - p)
-        once += p.sum(dim=0)
-        twice += p.mul_(x).mul_(x).sum(dim=0)
+        once = once + p.sum(dim=0).double()
+        twice = twice + p.mul_(x).mul_(x).sum(dim=0).double()
         n += len(y)
     twice = twice if scales else twice.sum(0, keepdim=True)
     return torch.cat([twice, once]) / n
@@ -147,19 +150,19 @@ def fit_matrix(
     of the Hessian's Kronecker factors, where few steps are enough; any `factors` from nearby will do.
     """
     a, basis_a, o, basis_o = factors or kronecker(blocks, k, start)
-    eye = torch.eye(k, dtype=torch.bool)
-    pull = torch.full((k, k), off_diagonal / (k * (k - 1)), dtype=torch.float64).masked_fill_(eye, diagonal / k)
+    eye = torch.eye(k, dtype=torch.bool, device=a.device)
+    pull = a.new_full((k, k), off_diagonal / (k * (k - 1))).masked_fill_(eye, diagonal / k)
     unit = (o.clamp_min(0)[:, None] * a.clamp_min(0)[None, :] + 2 * pull.mean()).clamp_min_(1e-6).rsqrt_()
     unit_b = (basis_o.square() @ o.clamp_min(0).to(basis_o.dtype) + 2 * intercept / k).double().clamp_min(1e-6).rsqrt()
     units = torch.cat([unit.reshape(-1), unit_b])
-    first = start.scale if start.scale.ndim == 2 else torch.diag(start.scale)
+    first = (start.scale if start.scale.ndim == 2 else torch.diag(start.scale)).to(a)
 
     def matrix(theta: Tensor) -> Tensor:
         return first + _turned(basis_o, theta[: k * k].view(k, k), basis_a.T)
 
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         w, b = matrix(theta), theta[k * k :]
-        nll, by_w, by_b, n = 0.0, torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64), 0
+        nll, by_w, by_b, n = 0.0, torch.zeros_like(w), torch.zeros_like(b), 0
         for x, y in blocks():
             p = torch.addmm(b.to(x), x, w.to(x).T)
             nll += _misses(p, y)
@@ -171,9 +174,9 @@ def fit_matrix(
         by_w, by_b = by_w / n + 2 * pull * away, by_b / n + 2 * intercept / k * b
         return value, torch.cat([_turned(basis_o.T, by_w, basis_a).double().reshape(-1), by_b]), nll / n
 
-    at = torch.cat([torch.zeros(k * k, dtype=torch.float64), start.shift])
+    at = torch.cat([a.new_zeros(k * k), start.shift.to(a)])
     found, fit = _minimise(objective, at, units, most, tolerance, k > _LARGE)
-    return AffineFit(matrix(found), found[k * k :], *fit)
+    return AffineFit(matrix(found).cpu(), found[k * k :].cpu(), *fit)
 
 
 def _turned(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
@@ -182,11 +185,11 @@ def _turned(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
 
 def kronecker(blocks: Blocks, k: int, at: AffineFit) -> Factors:
     """Eigenvalues [K] and vectors [K, K] of the factors of the Hessian: of mean x xᵀ, and of mean diag(p) - p pᵀ."""
-    inputs, outputs, n = torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, k, dtype=torch.float64), 0
+    inputs, outputs, n = torch.zeros(()), torch.zeros(()), 0
     for x, y in blocks():
         p = Affine(at.scale, at.shift).of(x).softmax(dim=1)
-        inputs += x.T @ x
-        outputs += torch.diag(p.sum(dim=0)) - p.T @ p
+        inputs = inputs + (x.T @ x).double()
+        outputs = outputs + (torch.diag(p.sum(dim=0)) - p.T @ p).double()
         n += len(y)
     (a, basis_a), (o, basis_o) = torch.linalg.eigh(inputs / n), torch.linalg.eigh(outputs / n)
     kind = torch.float32 if k > _LARGE else torch.float64  # only a basis to search in: it need not be exact
@@ -206,13 +209,13 @@ def _minimise(
 
     def round_bowl(x: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         nonlocal best
-        theta = torch.from_numpy(x) * unit
+        theta = torch.from_numpy(x).to(unit) * unit
         value, gradient, nll = objective(theta)
         if value < best[0]:
             best = value, theta.clone(), nll, float(gradient.abs().max())
-        return value, (gradient * unit).numpy()
+        return value, as_numpy(gradient * unit)
 
     options = {"maxiter": most, "maxcor": 20, "ftol": max(tolerance, 1e-8) if large else tolerance, "gtol": 1e-7}
     with threadpool_limits(None if large else 1):  # threads that wait for each other cost far more than small work
-        ended = minimize(round_bowl, (at / unit).numpy(), jac=True, method="L-BFGS-B", options=options)
+        ended = minimize(round_bowl, as_numpy(at / unit), jac=True, method="L-BFGS-B", options=options)
     return best[1], (best[2], best[3], int(ended.nit), bool(ended.success))

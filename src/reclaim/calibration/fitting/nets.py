@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reclaim.calibration.fitting.temperature import Found, slope
 from reclaim.calibration.rows import Rows
-from reclaim.core.arrays import A, as_kind, as_tensor, row_blocks
+from reclaim.core.arrays import A, as_kind, as_numpy, as_tensor, row_blocks
 from reclaim.core.groups import pieces
 
 __all__ = ["Net", "by_blocks", "learn", "sampled", "settled"]
@@ -44,12 +44,12 @@ class Net:
 
     @classmethod
     def start(cls, x: Tensor, hidden: int, outputs: int, seed: int) -> Net:
-        """A net for inputs like `x` [N, D] that says 0 to all of them."""
+        """A net for inputs like `x` [N, D], where they lie, that says 0 to all of them."""
         width = x.shape[1]
-        first = torch.from_numpy(np.random.default_rng(seed).normal(size=(hidden, width + 1)))
+        first = torch.from_numpy(np.random.default_rng(seed).normal(size=(hidden, width + 1))).to(x.device)
         first[:, :-1] *= 2 / math.sqrt(width)
         inputs = torch.stack([x.mean(dim=0), x.std(dim=0, correction=0).clamp_min(1e-6)]).double()
-        return cls(inputs, first, torch.zeros(outputs, hidden + 1, dtype=torch.float64))
+        return cls(inputs, first, first.new_zeros(outputs, hidden + 1))
 
     def __call__(self, x: Tensor) -> Tensor:
         """[N, D] -> [N, O], in the precision of `x`."""
@@ -58,8 +58,8 @@ class Net:
         return torch.addmm(second[:, -1], hidden, second[:, :-1].T)
 
     def single(self) -> Net:
-        """The same in single precision, as it is kept."""
-        return Net(self.inputs.float(), self.first.float(), self.second.float())
+        """The same in single precision on the CPU, as it is kept."""
+        return Net(*(part.float().cpu() for part in (self.inputs, self.first, self.second)))
 
 
 def learn(loss: Callable[[Net, Tensor], Tensor], rows: Rows, start: Net, seed: int, most: int = 200) -> tuple[Net, int]:
@@ -73,7 +73,8 @@ def learn(loss: Callable[[Net, Tensor], Tensor], rows: Rows, start: Net, seed: i
     A ridge of unit width pulls towards the start. So on the rows that it learned from, the net is never worse.
     """
     n = len(rows)
-    folds = [part.sort().values for part in pieces(n, _FOLDS, np.random.default_rng(seed), rows.groups)]
+    where = rows.logits.device
+    folds = [part.sort().values.to(where) for part in pieces(n, _FOLDS, np.random.default_rng(seed), rows.groups)]
     if len(folds) < 2:
         return start, 0
     with _one_thread():
@@ -85,7 +86,7 @@ def learn(loss: Callable[[Net, Tensor], Tensor], rows: Rows, start: Net, seed: i
             if step - steps >= _PATIENCE:
                 break
             nets = [next(path, net) for path, net in zip(paths, nets, strict=True)]
-        path = [start, *_descend(loss, torch.arange(n), start, steps)]
+        path = [start, *_descend(loss, torch.arange(n, device=where), start, steps)]
     return path[-1], steps
 
 
@@ -110,12 +111,12 @@ def _descend(loss: Callable[[Net, Tensor], Tensor], rows: Tensor, start: Net, st
 
     def objective(x: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         with torch.enable_grad():
-            theta = torch.tensor(x, requires_grad=True)
+            theta = torch.tensor(x, device=at.device, requires_grad=True)
             value = loss(net(theta), rows) + (theta - at).square().sum() / (2 * len(rows))
             (gradient,) = torch.autograd.grad(value, theta)
-        return float(value.detach()), gradient.numpy()
+        return float(value.detach()), as_numpy(gradient)
 
-    x = at.numpy()
+    x = as_numpy(at)
     options = {"maxcor": 20, "ftol": 1e-9, "gtol": 1e-7}
     for begun in range(0, steps, _RUN):
         path: list[np.ndarray[Any, Any]] = []
@@ -129,7 +130,7 @@ def _descend(loss: Callable[[Net, Tensor], Tensor], rows: Tensor, start: Net, st
             callback=partial(_append_copy, path),
         )
         for theta in path:
-            yield net(torch.from_numpy(theta))
+            yield net(torch.from_numpy(theta).to(at))
         if len(path) < most:
             return
         x = path[-1]

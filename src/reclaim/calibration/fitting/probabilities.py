@@ -46,7 +46,11 @@ def joined(logits: A, z: Tensor, seen: Tensor, p: Tensor, *, keep_top: bool = Fa
         old, new = z.index_select(1, columns), made.index_select(1, columns)
         top = new.amax(dim=1, keepdim=True)
         level = (new == top) & (old < old.amax(dim=1, keepdim=True))
-        new = torch.where(level, torch.nextafter(top.float(), torch.tensor(-torch.inf)).to(new.dtype), new)
+        new = torch.where(
+            level,
+            torch.nextafter(top.float(), torch.full_like(top, -torch.inf, dtype=torch.float32)).to(new.dtype),
+            new,
+        )
         made = made.index_copy(1, columns, new)
     return as_kind(made, logits)
 
@@ -64,19 +68,19 @@ def binary_newton(
         active: [K, slopes] bool, which slopes are free; the others are 0.
         width: of a normal prior around the identity, which keeps a class that is told apart without error finite.
 
-    Returns: [K, slopes + 1], the intercept last.
+    Returns: [K, slopes + 1] on the device of the logits, the intercept last.
     """
     k, size = rows.num_classes, slopes + 1
-    free = torch.ones(k, size, dtype=torch.bool)
+    free = rows.logits.new_ones(k, size, dtype=torch.bool)
     if active is not None:
         free[:, :slopes] = active
     origin = free.double()
     origin[:, -1] = 0.0
-    theta, damping = origin.clone(), torch.full((k,), 1e-3, dtype=torch.float64)
+    theta, damping = origin.clone(), origin.new_full((k,), 1e-3)
     loss, slope, bend = _binary(rows, theta, slopes, temperature)
     for _ in range(60):
         gradient = (slope + (theta - origin) / width**2).masked_fill(~free, 0.0)
-        hessian = bend + torch.eye(size, dtype=torch.float64) * (1 / width**2 + damping[:, None, None])
+        hessian = bend + torch.eye(size).to(theta) * (1 / width**2 + damping[:, None, None])
         hessian = hessian.masked_fill(~(free[:, :, None] & free[:, None, :]), 0.0)
         hessian += torch.diag_embed((~free).double())
         step = torch.linalg.solve(hessian, gradient)
@@ -98,8 +102,7 @@ def binary_newton(
 def _binary(rows: Rows, theta: Tensor, slopes: int, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """Summed loss [K], its gradient [K, F] and Hessian [K, F, F]."""
     k, size = theta.shape
-    loss, gradient = torch.zeros(k, dtype=torch.float64), torch.zeros(k, size, dtype=torch.float64)
-    hessian = torch.zeros(k, size, size, dtype=torch.float64)
+    loss, gradient, hessian = theta.new_zeros(k), theta.new_zeros(k, size), theta.new_zeros(k, size, size)
     for z, y in rows.blocks(size=1 << 18):
         inputs = log_odds(cooled(z, temperature), slopes)
         t = sum(part * theta[:, i] for i, part in enumerate(inputs)) + theta[:, -1]

@@ -57,7 +57,7 @@ class Found:
 
 def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -> Slope:
     """One pass. Without `curvature` the second derivative is nan, and the pass costs a third less."""
-    totals, n, buffer = torch.zeros(5, dtype=torch.float64), 0, torch.empty(0)
+    totals, n, buffer = rows.logits.new_zeros(5, dtype=torch.float64), 0, torch.empty(0)
     for z, y in rows.blocks(stride):
         top = z.amax(dim=1, keepdim=True)
         own = z.gather(1, y[:, None]) - top
@@ -65,7 +65,7 @@ def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -
         power = torch.add(top * (-beta * LOG2E), z, alpha=beta * LOG2E, out=buffer).exp2_()  # exp2 is the fast one
         mass = power.sum(dim=1, keepdim=True)
         first = power.mul_(z).sum(dim=1, keepdim=True) / mass
-        second = width = torch.zeros(())
+        second = width = z.new_zeros(())
         if curvature:
             second = power.mul_(z).sum(dim=1, keepdim=True) / mass - first.square()
             width = (z - top).square_().mean(dim=1)

@@ -58,7 +58,7 @@ def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def _soft(rows: Snapshot, share: float) -> float:
-    balance = torch.empty(len(rows), dtype=torch.float64)
+    balance = rows.logits.new_empty(len(rows), dtype=torch.float64)
     for block in row_blocks(rows.logits):
         z = rows.logits[block].to(torch.promote_types(rows.logits.dtype, torch.float32))
         balance[block] = (z[:, ~rows.seen].logsumexp(dim=1) - z[:, rows.seen].logsumexp(dim=1)).double()

@@ -29,7 +29,7 @@ def drift(before: Snapshot, after: Snapshot) -> Finding:
     for name, start in before.weights.items():
         if start.is_floating_point() and not is_running_statistic(name):
             layer = name.rpartition(".")[0] or name
-            moved[layer] += float((after.weights[name].double() - start.double()).square().sum())
+            moved[layer] += float((after.weights[name].to(start.device).double() - start.double()).square().sum())
             norm[layer] += float(start.double().square().sum())
     total = (sum(moved.values()) / max(sum(norm.values()), 1e-300)) ** 0.5
     relative = {layer: (moved[layer] / max(norm[layer], 1e-300)) ** 0.5 for layer in moved}

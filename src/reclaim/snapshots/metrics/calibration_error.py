@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reclaim.core.arrays import by_numpy
 from reclaim.snapshots.metrics.binning import Binned, Scheme, binned
 
 __all__ = ["debiased_l1", "debiased_l2", "ece", "ks", "mce", "plug_in"]
@@ -80,7 +81,7 @@ def ks(p: Tensor, hit: Tensor) -> float:
     Source: Gupta et al., "Calibration of Neural Networks using Splines", ICLR 2021.
     Differs: looked at only between distinct probabilities, so the order of rows does not matter.
     """
-    order = torch.from_numpy(np.argsort(p.cpu().numpy())).to(p.device)
+    order = by_numpy(np.argsort, p)
     ordered = p[order]
     gaps = (ordered.double() - hit[order].double()).cumsum(0)
     last = torch.cat([ordered[1:] != ordered[:-1], ordered.new_ones(1, dtype=torch.bool)])

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reclaim.core.arrays import by_numpy
+
 __all__ = ["aurc", "excess_aurc", "oracle_aurc", "selective_risk"]
 
 
@@ -17,7 +19,7 @@ def selective_risk(score: Tensor, right: Tensor) -> Tensor:
     Args:
         score: [N], the larger the surer, on any scale.   right: [N], 1 or 0.
     """
-    order = torch.from_numpy(np.argsort(-score.cpu().numpy())).to(score.device)
+    order = by_numpy(np.argsort, -score)
     _, tie, size = score[order].unique_consecutive(return_inverse=True, return_counts=True)
     wrong = 1 - right[order].double()
     shared = (torch.zeros(len(size), dtype=torch.float64, device=score.device).index_add_(0, tie, wrong) / size)[tie]
