@@ -18,7 +18,7 @@ there for the thread that entered).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -57,6 +57,7 @@ def pretended(cards: int = 1) -> Iterator[torch.device]:
     } | dict.fromkeys(SILENT)
     stubs: dict[str, Any] = {name: mock.Mock(return_value=answer) for name, answer in answers.items()}
     stubs["default_generators"] = tuple(torch.Generator() for _ in range(cards))  # numbers are drawn from the CPU's
+    stubs |= {"Stream": mock.Mock(), "current_stream": mock.Mock(), "stream": nullcontext}
     swapped = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # a moved parameter is the same object, as on a card
     try:
@@ -90,6 +91,9 @@ class Away(Tensor):
 
     def get_device(self) -> int:
         return self.card
+
+    def record_stream(self, stream: Any) -> None:
+        """Nothing: there is one stream."""
 
     def tolist(self) -> Any:
         return self.here.tolist()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reclaim.core.compat import as_unprepared
 from reclaim.models.placement import placed_on
-from reclaim.training.borrowed import channels_last, forked_random, in_mode
+from reclaim.training.borrowed import channels_last, forked_random, in_mode, seeding
 from reclaim.training.budget import Budget
 from reclaim.training.trained import Part, found, only_trained, parameters_of, put_back
 
@@ -39,6 +39,7 @@ class Engine:
         self.accumulate = budget.accumulate
         self.loss = torch.zeros((), device=self.device)
         self.moved = self.unscaled = False
+        self.set_seed = seeding(self.device)
 
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on."""

@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from math import cos, isfinite, pi
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.progress import track
-from reclaim.data.inputs.protocol import Inputs, Maker
-from reclaim.data.loader import Examples, placed
+from reclaim.data.inputs.protocol import Maker
 from reclaim.data.records import Split
+from reclaim.training.arrivals import Placed, arrivals
 from reclaim.training.batch import Batch
-from reclaim.training.borrowed import seeding
 from reclaim.training.budget import Budget
 from reclaim.training.engine import Engine, engine_of
 from reclaim.training.processes import accelerator_for
@@ -68,13 +67,15 @@ def module_steps(
     if budget.spends_nothing:
         return
     accelerator = accelerator_for(budget)
-    course = _course(rows, make, budget, order, accelerator)
+    course = _course(rows, budget, order, accelerator)
     span = range(course.total) if span is None else span
     given: list[nn.Parameter | Part] = list(net.parameters() if params is None else params)
     with engine_of(accelerator, net, given, budget, train=mode == "train") as engine:
         run = RunState(accelerator, _about(budget, rows, span, course.total), span.start, state)
+        parts = course.parts(range(run.number, span.stop))
+        arriving = arrivals(rows, make, budget, parts, accelerator.device)
         while run.number < span.stop:
-            yield from _epoch(engine, course, run, span)
+            yield from _epoch(engine, course, run, span, arriving)
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,6 @@ class _Course:
         rank, share: the number of this process, and of how many.
     """
 
-    rows: Split
-    make: Maker
     budget: Budget
     order: Order
     length: int
@@ -106,22 +105,16 @@ class _Course:
             raise BadInput(f"the order of epoch {epoch + 1} has {len(drawn)} rows, that of the first {self.length}.")
         return drawn
 
-    def batches(self, epoch: int, first: int, last: int) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
-        """This process's part of the full batches of an epoch from `first` to before `last`: inputs, labels, rows."""
-        drawn = self.drawn(epoch)
-        parts = [drawn[i * self.size : (i + 1) * self.size][self.rank :: self.share] for i in range(first, last)]
-        examples = Examples(self.rows, self.make, self.budget.augment, (self.budget.seed, epoch))
-        loader = DataLoader(
-            examples,
-            batch_sampler=[part.tolist() for part in parts],
-            num_workers=self.budget.workers,
-            collate_fn=examples.collate,
-        )
-        for (x, y), part in zip(loader, parts, strict=True):
-            yield x, y, part
+    def parts(self, span: range) -> Iterator[tuple[int, Tensor]]:
+        """This process's part of each batch: its epoch and its rows."""
+        for number in span:
+            epoch, batch = divmod(number, self.per_epoch)
+            if batch == 0 or number == span.start:
+                drawn = self.drawn(epoch)
+            yield epoch, drawn[batch * self.size : (batch + 1) * self.size][self.rank :: self.share]
 
 
-def _course(rows: Split, make: Maker, budget: Budget, order: Order | None, accelerator: Accelerator) -> _Course:
+def _course(rows: Split, budget: Budget, order: Order | None, accelerator: Accelerator) -> _Course:
     """The course of a budget over these rows.
 
     Raises: BadInput if there is no row, or a batch does not divide over the processes.
@@ -135,7 +128,7 @@ def _course(rows: Split, make: Maker, budget: Budget, order: Order | None, accel
     if size % share:
         raise BadInput(f"a batch of {size} (of {length} training rows) does not divide over {share} processes.")
     total = length // size * budget.epochs if budget.steps is None else budget.steps
-    return _Course(rows, make, budget, order, length, size, length // size, total, accelerator.process_index, share)
+    return _Course(budget, order, length, size, length // size, total, accelerator.process_index, share)
 
 
 def _shuffled(rows: int, epoch: int, random: torch.Generator) -> Tensor:
@@ -147,37 +140,48 @@ def _drawn(order: Order, budget: Budget, epoch: int) -> Tensor:
     return order(epoch, torch.Generator().manual_seed(budget.seed * 1_000_003 + epoch))
 
 
-def _epoch(engine: Engine, course: _Course, run: RunState, span: range) -> Iterator[Batch]:
+def _epoch(engine: Engine, course: _Course, run: RunState, span: range, arriving: Iterator[Placed]) -> Iterator[Batch]:
     """The batches of one epoch, from where the run stands to before the end of the span; then a line in the log."""
     budget, total, share = course.budget, course.total, course.share
     epoch, first = divmod(run.number, course.per_epoch)
     last = min(course.per_epoch, span.stop - run.number + first)
     epochs = -(-total // course.per_epoch)
-    batches = course.batches(epoch, first, last)
+    batches: Iterator[Placed] = islice(arriving, last - first)
     if engine.accelerator.is_main_process:
         batches = track(batches, f"epoch {epoch + 1}/{epochs}", total=course.per_epoch, done=first)
-    seed = seeding(engine.device)
     engine.loss.zero_()
     for x, y, rows in batches:
         number = run.number
         whole = (number - span.start + 1) % budget.accumulate == 0
         engine.set_rate(budget.learning_rate * (1 + cos(pi * number / total)) / 2)
         # dropout depends on seed, number and process alone, so that a resumed run repeats it
-        seed((budget.seed * 1_000_003 + number) * share + course.rank)
+        engine.set_seed((budget.seed * 1_000_003 + number) * share + course.rank)
         with nullcontext() if whole else engine.accelerator.no_sync(engine.net):
             if (number - span.start) % budget.accumulate == 0:
                 engine.begin()
-            here = placed(x, engine.device), y.to(engine.device)
-            yield Batch(engine.net, *here, rows, number, total, whole, engine)
+            yield Batch(engine.net, x, y, rows, number, total, whole, engine)
         run.advance(whole)
-    mean = float(engine.loss) / (last - first)
+    mean = float(engine.loss) / (last - first)  # waits for the device, once an epoch
     if not isfinite(mean):
-        raise BadInput(
+        raise _not_finite(budget, epoch)
+    done = run.number == span.stop or (run.number - span.start) % budget.accumulate == 0
+    run.log({"epoch": epoch + 1, "loss": mean, "step": run.number}, whole=done)
+
+
+def _not_finite(budget: Budget, epoch: int) -> BadInput:
+    if budget.precision == "no":
+        return BadInput(
             f"the loss is no longer finite in epoch {epoch + 1}; the learning rate {budget.learning_rate:g} is "
             "probably too large for this network."
         )
-    done = run.number == span.stop or (run.number - span.start) % budget.accumulate == 0
-    run.log({"epoch": epoch + 1, "loss": mean, "step": run.number}, whole=done)
+    most = f"{torch.finfo(torch.float16 if budget.precision == 'fp16' else torch.bfloat16).max:.3g}"
+    return BadInput(
+        f"the loss is no longer finite in epoch {epoch + 1}: in the precision {budget.precision}, whose largest number "
+        f"is {most}, the network's numbers probably overflow, or the learning rate {budget.learning_rate:g} is too "
+        "large.",
+        Argument("precision", "train in float32", "no"),
+        Argument("learning_rate", "take smaller steps"),
+    )
 
 
 def _about(budget: Budget, rows: Split, span: range, total: int) -> dict[str, Any]:
