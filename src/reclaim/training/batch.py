@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.models.forward import logits_in, run
 from reclaim.training.engine import Engine
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "OutOfMemory"]
+
+
+class OutOfMemory(BadInput):
+    """A batch that does not fit into the memory of a device."""
 
 
 @dataclass(eq=False)
@@ -41,8 +47,14 @@ class Batch:
 
     @cached_property
     def answer(self) -> Any:
-        """What the network answers to `x`, whatever that is; it runs once, when this is first read."""
-        return run(self.net, self.x)
+        """What the network answers to `x`, whatever that is; it runs once, when this is first read.
+
+        Raises: OutOfMemory if the batch does not fit into the device's memory.
+        """
+        try:
+            return run(self.net, self.x)
+        except torch.OutOfMemoryError as error:
+            raise self.too_large() from error
 
     @cached_property
     def logits(self) -> Tensor:
@@ -63,13 +75,34 @@ class Batch:
         return self.engine.gradients() if self.whole else {}
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, a mean over the batch."""
-        self.engine.backward(loss)
+        """Add the gradients of a loss, a mean over the batch.
+
+        Raises: OutOfMemory if the batch does not fit into the device's memory.
+        """
+        try:
+            self.engine.backward(loss)
+        except torch.OutOfMemoryError as error:
+            raise self.too_large() from error
 
     def step(self) -> bool:
         """Take a step of the optimizer, once batches enough are added up.
 
         Returns: whether weights moved. They do not while batches are added up, nor where gradients in half precision
             overflowed.
+        Raises: OutOfMemory if the optimizer's state does not fit into the device's memory beside the batch.
         """
-        return self.engine.step() if self.whole else False
+        try:
+            return self.engine.step() if self.whole else False
+        except torch.OutOfMemoryError as error:
+            raise self.too_large() from error
+
+    def too_large(self) -> OutOfMemory:
+        """The error that says that the batch does not fit, and what to do."""
+        rows, added = len(self.y), self.engine.accumulate
+        return OutOfMemory(
+            f"a batch of {rows} rows does not fit into the memory of {self.engine.device}.\n"
+            f"  Half of it, {max(1, rows // 2)}, with {2 * added} batches added up instead of {added}, takes the same "
+            "steps, but for batch norm, which sees a batch at a time.",
+            Argument("batch_size", "take half of it and add up twice as many"),
+            Argument("accumulate"),
+        )

@@ -24,7 +24,7 @@ class Engine:
     Attributes:
         net: the network as it is run.
         device: where.
-        loss: [] the sum of the losses since it was last set to zero; reading it waits for the device.
+        loss: [] the sum of the losses of an epoch; reading it waits for the device.
     """
 
     def __init__(self, accelerator: Accelerator, net: nn.Module, params: list[nn.Parameter | Part], budget: Budget):
@@ -37,28 +37,50 @@ class Engine:
         self.put_back = put_back(params)
         self.named = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
         self.accumulate = budget.accumulate
-        self.loss = torch.zeros((), device=self.device)
+        self.forget_loss()
         self.moved = self.unscaled = False
         self.set_seed = seeding(self.device)
+
+    def forget_loss(self) -> None:
+        """Sum up losses from zero."""
+        self.loss = torch.zeros((), device=self.device)
 
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def begin(self) -> None:
-        """Forget the gradients of the last step."""
-        self.optimizer.zero_grad()
-        self.unscaled = False
+    def begin(self, seed: int, *, anew: bool) -> None:
+        """Begin a batch, whose random numbers the seed decides; `anew` forgets the gradients that were added up."""
+        self.set_seed(seed)
+        if anew:
+            self.optimizer.zero_grad()
+            self.unscaled = False
+        self.begun = seed, anew, self.loss
+
+    def begin_again(self, *, untouched: bool) -> bool:
+        """Begin the batch once more, and say whether that is possible.
+
+        It is not where the batch has left gradients among those of earlier ones, or other processes go on.
+
+        Args:
+            untouched: whether the batch has added no gradient yet.
+        """
+        seed, anew, loss = self.begun
+        if self.accelerator.num_processes > 1 or not (anew or untouched):
+            return False
+        self.loss = loss
+        self.begin(seed, anew=anew)
+        return True
 
     def backward(self, loss: Tensor) -> None:
         """Add gradients of the loss.
 
         Accelerate would divide by what the last Accelerator of this process was told, which may be another run's.
         """
-        self.loss.add_(loss.detach())
-        loss = loss if self.accumulate == 1 else loss / self.accumulate
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        mean = loss if self.accumulate == 1 else loss / self.accumulate
+        (mean if self.scaler is None else self.scaler.scale(mean)).backward()
+        self.loss = self.loss + loss.detach()
 
     def gradients(self) -> dict[str, Tensor]:
         """Gradients by name, unscaled."""

@@ -17,6 +17,7 @@ from reclaim.models.head import settled
 from reclaim.training.batch import Batch
 from reclaim.training.budget import Budget
 from reclaim.training.loop import Order, module_steps
+from reclaim.training.memory import backward_in_pieces
 from reclaim.training.resume import Stateful
 from reclaim.training.trained import Part
 
@@ -76,12 +77,15 @@ def fit(
     params: Iterable[nn.Parameter | Part] | None = None,
     mode: Literal["train", "eval"] = "train",
 ) -> Classifier:
-    """Train a classifier in place along the gradient of a loss; see `steps`.
+    """Train a classifier in place along the gradient of a loss, a mean over a batch; see `steps`.
+
+    A batch that does not fit into the memory of a GPU is trained on in pieces, from then on, which is said.
 
     Returns: the same classifier.
     """
+    rows = budget.batch_size
     for batch in steps(model, data, budget, params=params, mode=mode):
-        batch.backward(loss(batch))
+        rows = backward_in_pieces(batch, loss, rows)
         batch.step()
     return model if budget.spends_nothing else settled(model, data)
 

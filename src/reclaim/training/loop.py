@@ -62,7 +62,8 @@ def module_steps(
         state: what else changes while training, with `state_dict` and `load_state_dict`; saved and resumed with the
             run.
 
-    Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
+    Raises: BadInput if there is nothing to train on, the loss is no longer finite, the state found is another run's,
+        there is no such device, it does not compute in the budget's precision, or its memory does not hold a batch.
     """
     if budget.spends_nothing:
         return
@@ -149,16 +150,15 @@ def _epoch(engine: Engine, course: _Course, run: RunState, span: range, arriving
     batches: Iterator[Placed] = islice(arriving, last - first)
     if engine.accelerator.is_main_process:
         batches = track(batches, f"epoch {epoch + 1}/{epochs}", total=course.per_epoch, done=first)
-    engine.loss.zero_()
+    engine.forget_loss()
     for x, y, rows in batches:
         number = run.number
         whole = (number - span.start + 1) % budget.accumulate == 0
         engine.set_rate(budget.learning_rate * (1 + cos(pi * number / total)) / 2)
         # dropout depends on seed, number and process alone, so that a resumed run repeats it
-        engine.set_seed((budget.seed * 1_000_003 + number) * share + course.rank)
+        drawn = (budget.seed * 1_000_003 + number) * share + course.rank
         with nullcontext() if whole else engine.accelerator.no_sync(engine.net):
-            if (number - span.start) % budget.accumulate == 0:
-                engine.begin()
+            engine.begin(drawn, anew=(number - span.start) % budget.accumulate == 0)
             yield Batch(engine.net, x, y, rows, number, total, whole, engine)
         run.advance(whole)
     mean = float(engine.loss) / (last - first)  # waits for the device, once an epoch
