@@ -92,6 +92,15 @@ class Away(Tensor):
     def get_device(self) -> int:
         return self.card
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.here.__reduce_ex__(protocol)  # in a file it is what `map_location="cpu"` reads
+
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.here.untyped_storage()
+
+    def data_ptr(self) -> int:
+        return self.here.data_ptr()
+
     def record_stream(self, stream: Any) -> None:
         """Nothing: there is one stream."""
 

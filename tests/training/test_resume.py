@@ -13,6 +13,7 @@ from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
 from reclaim.training.resume import resuming
 from tests import toys
+from tests.pretended import pretended
 
 DATA = toys.data()
 BUDGET = Budget(epochs=4, learning_rate=0.05, batch_size=16, optimizer="adamw")
@@ -107,9 +108,26 @@ def test_a_state_from_before_a_field_of_the_budget_was_there_is_resumed(tmp_path
         whole = fit(toys.classifier(), DATA, BUDGET).weights
     path = next((tmp_path / "fit-1").glob("step-*")) / "run.json"
     record = read_json(path)
-    write_json(path, record | {"run": {k: v for k, v in record["run"].items() if k not in ("steps", "absent_rows")}})
+    write_json(
+        path, record | {"run": {k: v for k, v in record["run"].items() if k not in ("steps", "absent_rows", "device")}}
+    )
     with resuming(tmp_path):
         assert toys.same(fit(toys.classifier(), DATA, BUDGET).weights, whole)
+
+
+def test_a_run_on_a_card_is_resumed_on_a_card_and_nowhere_else(tmp_path: Path) -> None:
+    with pretended(cards=2):
+        on_card, other = (replace(BUDGET, device=name) for name in ("cuda:0", "cuda:1"))
+        whole = fit(toys.classifier(), DATA, on_card).weights
+        with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+            killed(on_card, 10)
+        with (
+            pytest.raises(BadInput, match=r"another run \(device was cuda, is cpu\)"),
+            resuming(tmp_path, every=0.0),
+        ):
+            fit(toys.classifier(), DATA, replace(BUDGET, device="cpu"))
+        with resuming(tmp_path):
+            assert toys.same(fit(toys.classifier(), DATA, other).weights, whole)
 
 
 def test_two_fits_of_one_recipe_keep_their_states_apart(tmp_path: Path) -> None:

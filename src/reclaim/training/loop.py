@@ -72,7 +72,7 @@ def module_steps(
     span = range(course.total) if span is None else span
     given: list[nn.Parameter | Part] = list(net.parameters() if params is None else params)
     with engine_of(accelerator, net, given, budget, train=mode == "train") as engine:
-        run = RunState(accelerator, _about(budget, rows, span, course.total), span.start, state)
+        run = RunState(accelerator, _about(budget, rows, span, course.total, engine.device), span.start, state)
         parts = course.parts(range(run.number, span.stop))
         arriving = arrivals(rows, make, budget, parts, accelerator.device)
         while run.number < span.stop:
@@ -184,8 +184,11 @@ def _not_finite(budget: Budget, epoch: int) -> BadInput:
     )
 
 
-def _about(budget: Budget, rows: Split, span: range, total: int) -> dict[str, Any]:
-    """What decides a run: its state is resumed only by the same."""
-    about = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
-    about["rows"] = len(rows)
+def _about(budget: Budget, rows: Split, span: range, total: int, device: torch.device) -> dict[str, Any]:
+    """What decides a run: its state is resumed only by the same.
+
+    Devices of one kind resume each other's states. One of another kind draws other random numbers and rounds otherwise.
+    """
+    about = asdict(budget) | {"device": device.type, "rows": len(rows)}
+    del about["workers"]
     return about if span == range(total) else about | {"span": [span.start, span.stop]}

@@ -81,7 +81,7 @@ class RunState:
 
     def _check(self, found: dict[str, Any]) -> None:
         """Raise unless the state found is this run's; what older versions did not write down had its default."""
-        found = asdict(Budget()) | found
+        found = asdict(Budget()) | {"device": self.run["device"]} | found
         keys = dict.fromkeys((*self.run, "span"))
         other = [f"{k} was {found.get(k)}, is {self.run.get(k)}" for k in keys if found.get(k) != self.run.get(k)]
         if other:

@@ -66,8 +66,9 @@ def tune(
     if not several.is_main_process:
         end_together(several)
         return
+    record = output.run_record(recipe=name, budget=asdict(budget), device=str(several.device), **numbers)
     save_model(partial, replace(tuned, seen=rows.seen_classes))
-    write_json(partial / "run.json", output.run_record(recipe=name, budget=asdict(budget), **numbers))
+    write_json(partial / "run.json", record)
     shutil.rmtree(partial / "state", ignore_errors=True)
     (partial / "claim.json").unlink()
     put_in_place(partial, out)
