@@ -51,7 +51,8 @@ class LogitOffset:
             raise BadInput(
                 f"this offset is for {len(self.fitted.seen)} classes; the logits have {z.shape[-1]} columns."
             )
-        return as_kind(z + self.affine().shift.to(z), logits)
+        shift = self.affine().shift.to(z.device, torch.promote_types(z.dtype, torch.float32))
+        return as_kind((z + shift).to(z.dtype), logits)
 
     def affine(self, classes: Sequence[str] = ()) -> Affine:
         """The same as an affine map, over `classes` in their order; by default over its own.

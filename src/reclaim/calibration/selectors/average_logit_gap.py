@@ -35,6 +35,7 @@ def mean_gap(logits: Tensor, labels: Tensor, seen: Tensor, *, without_own: bool 
     """Mean over rows [N] of (mean seen logit - mean absent logit), the label's own logit left out of the seen ones."""
     if without_own and int(seen.sum()) < 2:
         raise BadInput("the gap between wrong seen logits and absent ones needs two seen classes; only one is seen.")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     weights = torch.stack([seen, ~seen], dim=1).to(logits)
     sums = (logits @ weights).double()  # [N, 2], the only read of the logits
     seen_sum, num_seen = sums[:, 0], int(seen.sum())
