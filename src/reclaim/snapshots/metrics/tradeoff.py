@@ -151,15 +151,19 @@ def area_of(steps: Steps) -> tuple[float, float] | None:
         return None
     below = rank(won, lost) + rank(won, lost, right=True)  # per seen row, twice the absent rows with a smaller margin
     above = 2 * len(lost) - rank(lost, won) - rank(lost, won, right=True)  # per absent row, the seen ones with a larger
-    value = float(below.sum()) / 2 / steps.num_seen / steps.num_absent
-    variance = _variance(below, 2 * steps.num_absent, steps.num_seen) + _variance(
-        above, 2 * steps.num_seen, steps.num_absent
-    )
+    sums = [below.sum().double(), *_moments(below, 2 * steps.num_absent), *_moments(above, 2 * steps.num_seen)]
+    pairs, kept, kept_squares, gained, gained_squares = torch.stack(sums).tolist()  # a card is waited for once
+    value = pairs / 2 / steps.num_seen / steps.num_absent
+    variance = _variance(kept, kept_squares, steps.num_seen) + _variance(gained, gained_squares, steps.num_absent)
     return value, variance**0.5
 
 
-def _variance(counts: Tensor, scale: int, n: int) -> float:
-    """Variance of the mean of n shares, counts / scale, the missing ones being 0."""
+def _moments(counts: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """The sums of the shares counts / scale and of their squares."""
     shares = counts.double() / scale
-    mean = float(shares.sum()) / n
-    return max(0.0, float(shares.square().sum()) / n - mean**2) / max(1, n - 1)
+    return shares.sum(), shares.square().sum()
+
+
+def _variance(total: float, squares: float, n: int) -> float:
+    """Variance of the mean of n shares, from their sum and that of their squares."""
+    return max(0.0, squares / n - (total / n) ** 2) / max(1, n - 1)
