@@ -24,8 +24,8 @@ class Budget:
         optimizer: SGD with Nesterov momentum 0.9, or AdamW.
         augment: mirror images ("flip"), or also cut out 70 to 100 % of them ("crop-flip").
         seed: of the order, the augmentation and dropout.
-        device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
-        precision: "no" is float32 throughout.
+        device: "auto" is a GPU if there is one (or what RECLAIM_DEVICE says); or "cpu", "cuda", "cuda:1", "mps".
+        precision: "no" is float32 throughout; "fp16" needs a GPU.
         accumulate: batches whose gradients are added up before a step.
         workers: processes that decode examples; 0 decodes in the main one.
         steps: batches in all, instead of `epochs`; passes follow each other until they are used up.
