@@ -27,9 +27,11 @@ from reclaim.calibration.class_shifts import class_shifts
 from reclaim.calibration.doubts import doubts
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.files import load_calibrator, save_calibrator
+from reclaim.calibration.folding import affine_to_fold
 from reclaim.calibration.protocol import as_affine
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
+from reclaim.models.head import fold
 from reclaim.repairs.answers import repair_answers
 from reclaim.repairs.choices import Choices
 from reclaim.repairs.mixtures import mixed
@@ -229,6 +231,19 @@ def test_applied_there_it_answers_there(name: str, device: torch.device, tmp_pat
     ties = torch.tensor([[0.0] * 7, [1e4] * 7, [3.0, 3, 3, -3, -3, -3, 3], [1e4, -1e4, 0, 0, 0, 0, 0]])
     assert_same(made(ties.to(device)), made(ties), device)
     assert_same(made(Z[:0].to(device)), made(Z[:0]), device)
+
+
+@EVERY
+def test_folded_into_a_network_there_it_answers_there(name: str, device: torch.device) -> None:
+    made = make(name, SEEN)
+    if as_affine(made) is None:
+        return
+    affine = affine_to_fold(made)
+    x, here = torch.linspace(-1, 1, 12).reshape(4, 3), toys.classifier(module=toys.Net(7))
+    away = here.copy()
+    away.module.to(device)
+    with torch.no_grad():
+        assert_same(fold(away, affine).module(x.to(device)), affine(here.module(x)), device)
 
 
 # --- evidence, snapshots, reports
