@@ -54,6 +54,7 @@ def pretended(cards: int = 1) -> Iterator[torch.device]:
         "get_rng_state": torch.zeros(16, dtype=torch.uint8),
         "get_rng_state_all": [],
         "_is_in_bad_fork": False,
+        "mem_get_info": (1 << 30, 1 << 31),
     } | dict.fromkeys(SILENT)
     stubs: dict[str, Any] = {name: mock.Mock(return_value=answer) for name, answer in answers.items()}
     stubs["default_generators"] = tuple(torch.Generator() for _ in range(cards))  # numbers are drawn from the CPU's

@@ -22,8 +22,9 @@ from reclaim.core.extras import require
 from reclaim.core.inference import Inference
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split
+from reclaim.models.batches import evaluation_batches
 from reclaim.models.classifier import Classifier
-from reclaim.models.predict import evaluation_batches, predict
+from reclaim.models.predict import predict
 
 ROWS, CLASSES, PAIRS = 512, 100, 9
 INFERENCE = Inference(batch_size=32, device="cpu")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["STARTED", "Inputs", "Output", "open_data", "open_model"]
+__all__ = ["STARTED", "Inputs", "Output", "device_for", "open_data", "open_model"]
 
 STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
 
@@ -79,6 +79,16 @@ class Inputs:
     std: tuple[float, float, float] | None = None
     classes: Path | None = None
     head: str | None = None
+
+
+def device_for(name: str) -> str:
+    """The device of that name, to be looked for before any work is done.
+
+    Raises: BadInput with those there are, if there is no such one.
+    """
+    from reclaim.core.devices import find_device
+
+    return str(find_device(name))
 
 
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":

@@ -4,6 +4,7 @@ The folder `commands` is the list of commands. They are imported when they run, 
 """
 
 import ast
+import logging
 import os
 import sys
 import time
@@ -53,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     progress.silence("--quiet" in tokens)
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
+    said = logging.StreamHandler()
+    said.setFormatter(logging.Formatter("reclaim: %(message)s"))
+    log = logging.getLogger("reclaim")
+    log.addHandler(said)
+    log.setLevel(logging.WARNING if "--quiet" in tokens else logging.INFO)
     try:
         app(tokens)
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -63,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "--debug" in tokens:
             raise
         _stop(_message(error), 2)
+    finally:
+        log.removeHandler(said)
 
 
 def _message(error: Exception) -> str:

@@ -26,8 +26,8 @@ from reclaim.snapshots.writing import save_snapshot
 __all__ = ["print_repair", "write_repair"]
 
 
-def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int) -> dict[str, Any]:
-    """Write what was repaired, the page and the record into a folder; returns the record."""
+def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, **about: Any) -> dict[str, Any]:
+    """Write what was repaired, the page and the record into a folder; returns the record, which has `about` too."""
     if isinstance(repair.model, OutputMixture):
         save_snapshot(folder / "repaired.safetensors", repair.repaired)
         save_mixture(folder / "mixture.json", repair.model)
@@ -44,6 +44,7 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int) -
         mix=asdict(repair.mix),
         **{key: value for key, value in calibrator_record(repair.offset).items() if key not in ("classes", "seen")},
         seed=seed,
+        **about,
         **own,
         **{name: evaluate(snapshot).record() for name, snapshot in shown.items()},
         findings=[asdict(finding) for finding in findings],

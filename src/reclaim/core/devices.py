@@ -22,15 +22,18 @@ def check_device(name: str) -> None:
         raise BadInput(f"the device is auto, cpu, cuda, cuda:0, cuda:1, …, or mps; given: {name!s:.40}.")
 
 
-def find_device(name: str = "auto") -> torch.device:
+def find_device(name: str = "auto", home: torch.device | None = None) -> torch.device:
     """The device of that name; "auto" is a GPU if there is one, and "cuda" the current one of several.
 
     The environment variable RECLAIM_DEVICE says what "auto" is instead.
 
+    Args:
+        home: where a network lies; "auto" is there, if it is a GPU.
+
     Raises: BadInput with those there are, if there is no such one.
     """
     if name == "auto":
-        name = os.environ.get("RECLAIM_DEVICE", "auto")
+        name = os.environ.get("RECLAIM_DEVICE", "auto" if home is None or home.type == "cpu" else str(home))
     check_device(name)
     import torch
 

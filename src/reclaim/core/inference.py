@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from reclaim.core.devices import check_device
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import BadInput, unknown
 
-__all__ = ["Inference"]
+__all__ = ["Inference", "Precision"]
+
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -16,17 +19,23 @@ class Inference:
 
     Attributes:
         batch_size: examples at a time; by default 32 on a CPU, whose cache is small, and 256 on a GPU.
-        workers: processes that decode examples; 0 decodes in the main one.
+        workers: processes that decode examples; 0 decodes in the main one. By default there are some where the
+            examples are images, many, and the machine has four cores or more.
         device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
+        precision: of a network's arithmetic; bf16 and fp16 are faster on most GPUs, and change answers a little, which
+            is measured and said.
     """
 
     batch_size: int | None = None
-    workers: int = 0
+    workers: int | None = None
     device: str = "auto"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        if self.workers < 0 or (self.batch_size is not None and self.batch_size < 1):
+        if self.precision not in get_args(Precision):
+            raise unknown("precision", self.precision, list(get_args(Precision)))
+        if (self.workers or 0) < 0 or (self.batch_size is not None and self.batch_size < 1):
             raise BadInput(
                 f"batch size and workers must be at least 1 and 0; given: {self.batch_size}, {self.workers}."
             )

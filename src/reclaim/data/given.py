@@ -55,6 +55,7 @@ class GivenExamples:
         labels: [N] int64.
         batched: how examples become a batch.
         workers: of the program's loader; 0 where it has none.
+        batch_size: of the program's loader; None where it has none.
         classes: names of the classes, where the data set has some.
     """
 
@@ -62,6 +63,7 @@ class GivenExamples:
     labels: Tensor
     batched: Batched
     workers: int = 0
+    batch_size: int | None = None
     classes: tuple[str, ...] = ()
 
     def data(self, classes: Sequence[str], seen: Sequence[str]) -> Data:
@@ -181,6 +183,7 @@ def _of_loader(loader: DataLoader[Any], labelled: bool) -> GivenExamples:
         labels=torch.cat(labels) if labels else torch.zeros(0 if labelled else len(rows), dtype=torch.int64),
         batched=batched,
         workers=loader.num_workers,
+        batch_size=loader.batch_size,
         classes=tuple(map(str, names)) if isinstance(names, list | tuple) else (),
     )
 

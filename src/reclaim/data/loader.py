@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Augment, Inputs, Maker
 from reclaim.data.records import Split
 
-__all__ = ["Examples", "batches", "moved", "placed"]
+__all__ = ["Batch", "Batches", "Examples", "batches", "moved", "parts_of", "placed"]
+
+Batch = tuple[Inputs, Tensor]  # inputs [B, …] and labels [B]
 
 
 class Examples(Dataset[tuple[Inputs, Tensor]]):
@@ -31,18 +37,82 @@ class Examples(Dataset[tuple[Inputs, Tensor]]):
         random = np.random.default_rng([*self.seed, i]) if self.augment != "none" else None
         return self.make(self.split.read(i), self.augment, random), self.split.labels[i]
 
-    def collate(self, examples: Sequence[tuple[Inputs, Tensor]]) -> tuple[Inputs, Tensor]:
+    def collate(self, examples: Sequence[tuple[Inputs, Tensor]]) -> Batch:
         """A batch of examples: inputs [B, …] and labels [B]."""
         return self.make.collate([x for x, _ in examples]), torch.stack([y for _, y in examples])
 
 
-def batches(split: Split, make: Maker, batch_size: int, workers: int = 0) -> DataLoader[tuple[Inputs, Tensor]]:
+class _Whole(Dataset[Batch | BadInput | BadKind]):
+    """Whole batches, made where they are asked for; what is wrong with one comes back from there as an error."""
+
+    def __init__(self, examples: Examples, parts: Sequence[range]):
+        self.examples, self.parts = examples, parts
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Batch | BadInput | BadKind:
+        try:
+            return self.examples.collate([self.examples[i] for i in self.parts[index]])
+        except (BadInput, BadKind) as error:
+            return error
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches in the order of their rows, made anew whenever they are gone through.
+
+    Attributes:
+        loader: makes them, one by one.
+    """
+
+    loader: DataLoader[Batch | BadInput | BadKind]
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if isinstance(batch, BadInput | BadKind):
+                raise batch
+            yield batch
+
+
+def batches(
+    split: Split, make: Maker, batch_size: int, workers: int = 0, *, even: bool = False, pinned: bool = False
+) -> Batches:
     """The split in its own order.
+
+    Args:
+        workers: processes that make batches; forked on Linux, where readers need not be picklable.
+        even: no batch has more than one row less than another.
+        pinned: in memory that a GPU copies from by itself.
 
     Raises: BadInput when an example cannot be read, or the examples of a batch differ in shape.
     """
-    examples = Examples(split, make)
-    return DataLoader(examples, batch_size=batch_size, num_workers=workers, collate_fn=examples.collate)
+    whole = _Whole(Examples(split, make), parts_of(len(split), batch_size, even=even))
+    how = "fork" if workers and sys.platform == "linux" else None
+    loader = DataLoader(
+        whole,
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        multiprocessing_context=how,
+        pin_memory=pinned,
+    )
+    return Batches(loader)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def parts_of(rows: int, batch_size: int, *, even: bool = False) -> list[range]:
+    """Which rows each batch has."""
+    if not even:
+        return [range(first, min(first + batch_size, rows)) for first in range(0, rows, batch_size)]
+    count = -(-rows // batch_size)
+    return [range(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
 def placed(x: Inputs, device: torch.device, *, wait: bool = True) -> Inputs:

@@ -17,6 +17,17 @@ __all__ = ["Data", "Split"]
 
 
 @dataclass(frozen=True)
+class Picked:
+    """Reads some of the examples that `read` reads, in the order of `where`."""
+
+    read: Callable[[int], Any]
+    where: list[int]
+
+    def __call__(self, i: int) -> Any:
+        return self.read(self.where[i])
+
+
+@dataclass(frozen=True)
 class Split:
     """Examples with labels.
 
@@ -41,13 +52,21 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def origin(self) -> tuple[Callable[[int], Any], Tensor]:
+        """What reads the examples where they are stored, and which of them these are, [N]."""
+        if isinstance(self.read, Picked):
+            return self.read.read, torch.tensor(self.read.where, dtype=torch.int64)
+        return self.read, torch.arange(len(self))
+
     def rows(self, which: Tensor) -> Split:
         """Only the examples `which`, a mask [N] or indices."""
         index = which.nonzero().squeeze(1) if which.dtype == torch.bool else which
         where = index.tolist()
+        read, own = self.origin
         return Split(
             self.labels[index],
-            lambda i: self.read(where[i]),
+            Picked(read, own[index].tolist()),
             lambda i: self.name(where[i]),
             None if self.groups is None else self.groups[index],
             self.group_names,

@@ -89,7 +89,7 @@ class Classifier:
         """The same classifier with other weights; a bias the head lacks is added if `theta` has one."""
         other = self.copy()
         if f"{self.head}.bias" in theta and other.last_layer.bias is None:
-            other.last_layer.bias = nn.Parameter(torch.zeros(self.num_outputs))
+            other.last_layer.bias = nn.Parameter(self.last_layer.weight.detach().new_zeros(self.num_outputs))
         other.module.load_state_dict(theta)
         return other
 

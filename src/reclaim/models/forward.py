@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.protocol import Inputs, shapes
 
-__all__ = ["Run", "evaluating", "logits_in", "logits_of", "run"]
+__all__ = ["evaluating", "logits_in", "logits_of", "run"]
 
 
 def run(module: nn.Module, x: Inputs) -> Any:
@@ -44,6 +45,8 @@ def logits_of(module: nn.Module, x: Inputs) -> Tensor:
     """The logits [B, C] for inputs [B, …], or an error that shows what the network was given."""
     try:
         answer = run(module, x)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, TypeError) as error:
         raise BadInput(
             f"the network cannot take inputs of shape {shapes(x)}: {str(error).splitlines()[0]}",
@@ -52,17 +55,6 @@ def logits_of(module: nn.Module, x: Inputs) -> Tensor:
             Argument("std"),
         ) from error
     return logits_in(answer)
-
-
-class Run(nn.Module):
-    """A network that takes its inputs as one argument, for functions that know networks of one argument only."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Inputs) -> Any:
-        return run(self.module, x)
 
 
 @contextmanager

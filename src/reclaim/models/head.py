@@ -120,7 +120,7 @@ def fold(model: Classifier, affine: Affine) -> Classifier:
     return folded
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def ends_with_head(model: Classifier, x: Inputs) -> bool:
     """Whether the logits for inputs x [B, …] are the head's own outputs."""
     caught: list[Tensor] = []

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from reclaim.core.errors import BadInput
+from reclaim.core.devices import find_device
+from reclaim.core.errors import Argument, BadInput
 
-__all__ = ["device_of", "placed_on"]
+__all__ = ["device_of", "enough_memory", "placed_on", "where_to_run"]
 
 
 @contextmanager
@@ -75,6 +76,29 @@ def _not_swapped() -> Iterator[None]:
         yield
     finally:
         torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+def where_to_run(device: str, module: nn.Module) -> torch.device:
+    """The device of that name; "auto" is where the network lies if that is a GPU, else a GPU if there is one.
+
+    Raises: BadInput if there is no such device, or the network lies on several, or on none.
+    """
+    return find_device(device, device_of(module))
+
+
+@contextmanager
+def enough_memory(where: torch.device) -> Iterator[None]:
+    """What does not fit on the device within it is said.
+
+    Raises: BadInput if its memory does not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise BadInput(
+            f"the memory of {where} does not suffice: {str(error).splitlines()[0]:.200}",
+            Argument("device", "run on the CPU, or on another device", "cpu"),
+        ) from error
 
 
 _Held = tuple[nn.Module, str, Tensor, Tensor, Tensor | None]

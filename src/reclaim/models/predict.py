@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from reclaim.core.checks import check_finite
-from reclaim.core.devices import find_device
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
-from reclaim.core.progress import track
-from reclaim.data.inputs.protocol import Inputs
-from reclaim.data.loader import batches, placed
 from reclaim.data.records import Data, Split
+from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
-from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.head import settled
-from reclaim.models.placement import placed_on
+from reclaim.models.passes import Take, pass_over
 from reclaim.snapshots.reading import reopen_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
 
-__all__ = ["answers", "evaluation_batches", "predict"]
+__all__ = ["predict"]
 
 
 def predict(
@@ -39,6 +35,7 @@ def predict(
     half: bool = False,
     shard_size: int = SHARD_SIZE,
     inference: Inference = Inference(),
+    source: Source = evaluation_batches,
 ) -> Snapshot:
     """Run a model over a split.
 
@@ -49,9 +46,11 @@ def predict(
         features: keep the inputs of the head too (averaged over positions where it has several).
         half: store logits and features in half precision.
         shard_size: bytes; a larger snapshot is written as several files with an index.
-        inference: batch size, workers, device.
+        inference: batch size, workers, device, precision.
+        source: where batches come from.
 
-    Raises: BadInput if the split is missing or empty, a class is unknown to the model, or an example is unreadable.
+    Raises: BadInput if the split is missing or empty, a class is unknown to the model, an example is unreadable, or a
+        number does not fit into half precision.
     """
     rows = data.split(split)
     if not len(rows):
@@ -67,84 +66,74 @@ def predict(
         model=f"{model.library}/{model.name}",
         data=data.source,
     )
-    blocks = answers(model, rows, data.classes, inference, what=split)
     width = model.num_features if features else None
-    if out is not None:
-        with snapshot_file(
-            out,
-            about,
-            len(rows),
-            width,
-            groups=rows.groups,
-            group_names=rows.group_names,
-            dtype=dtype,
-            shard_size=shard_size,
-        ) as write:
-            for start, z, f in blocks:
-                check_finite(z, start)
-                write(start, z, rows.labels[start : start + len(z)], f)
-        return reopen_snapshot(out)
-    return _in_memory(about, rows, blocks, width, dtype)
+    run = partial(pass_over, model, rows, data.classes, inference=inference, what=split, source=source)
+    if out is None:
+        return _in_memory(about, rows, width, dtype, run)
+    return _in_file(out, about, rows, width, dtype, shard_size, run)
+
+
+def _in_file(
+    out: Path,
+    about: Snapshot,
+    rows: Split,
+    width: int | None,
+    dtype: torch.dtype,
+    shard_size: int,
+    run: Callable[[Take], None],
+) -> Snapshot:
+    """What a run answers, written block by block and opened again."""
+    with snapshot_file(
+        out,
+        about,
+        len(rows),
+        width,
+        groups=rows.groups,
+        group_names=rows.group_names,
+        dtype=dtype,
+        shard_size=shard_size,
+    ) as write:
+
+        def take(first: int, z: Tensor, f: Tensor) -> None:
+            check_finite(z, first)
+            labels = rows.labels[first : first + len(z)]
+            write(first, _stored(z, dtype, first), labels, None if width is None else _stored(f, dtype, first))
+
+        run(take)
+    return reopen_snapshot(out)
 
 
 def _in_memory(
-    about: Snapshot,
-    rows: Split,
-    blocks: Iterable[tuple[int, Tensor, Tensor]],
-    width: int | None,
-    dtype: torch.dtype,
+    about: Snapshot, rows: Split, width: int | None, dtype: torch.dtype, run: Callable[[Take], None]
 ) -> Snapshot:
-    """The blocks as one snapshot, with `width` features or none."""
+    """What a run answers as one snapshot, with `width` features or none."""
     logits = torch.empty(len(rows), len(about.classes), dtype=dtype)
     kept = None if width is None else torch.empty(len(rows), width, dtype=dtype)
-    for start, z, f in blocks:
-        logits[start : start + len(z)] = z
+
+    def take(first: int, z: Tensor, f: Tensor) -> None:
+        logits[first : first + len(z)] = _stored(z, dtype, first)
         if kept is not None:
-            kept[start : start + len(z)] = f
+            kept[first : first + len(z)] = _stored(f, dtype, first)
+
+    run(take)
     return replace(
         about, logits=logits, labels=rows.labels, features=kept, groups=rows.groups, group_names=rows.group_names
     )
 
 
-@torch.inference_mode()
-def answers(
-    model: Classifier,
-    rows: Split,
-    classes: tuple[str, ...],
-    inference: Inference = Inference(),
-    *,
-    what: str = "predict",
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Blocks of (first row, logits [B, C] of `classes`, features [B, D]), in evaluation mode, on the CPU."""
-    where = find_device(inference.device)
-    columns = None if model.classes == classes else model.columns(classes).to(where)
-    caught: list[Tensor] = []
+def _stored(values: Tensor, dtype: torch.dtype, first: int) -> Tensor:
+    """Values [B, …] in the type they are stored in.
 
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        caught[:] = [inputs[0]]
-
-    hook = model.last_layer.register_forward_pre_hook(keep)
-    try:
-        with placed_on(model.module, where), evaluating(model.module) as module:
-            start = 0
-            loader = evaluation_batches(model, rows, inference)
-            for x, _ in track(loader, what, total=len(loader)):
-                z = logits_of(module, placed(x, where))
-                f = _averaged(caught[0], model.last_layer)
-                yield start, (z if columns is None else z[:, columns]).float().cpu(), f.float().cpu()
-                start += len(z)
-    finally:
-        hook.remove()
-
-
-def _averaged(f: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """Inputs of the head [B, D], averaged over positions: [B, D, …] of a convolution, [B, …, D] of a linear layer."""
-    if f.ndim == 2:
-        return f
-    return f.flatten(2).mean(dim=2) if isinstance(layer, nn.Conv2d) else f.flatten(1, -2).mean(dim=1)
-
-
-def evaluation_batches(model: Classifier, rows: Split, inference: Inference) -> DataLoader[tuple[Inputs, Tensor]]:
-    """The rows in their own order, in batches that suit the device."""
-    size = inference.batch_size or (32 if find_device(inference.device).type == "cpu" else 256)
-    return batches(rows, model.preprocess, size, inference.workers)
+    Raises: BadInput, with the row counted from `first`, if half precision does not hold them.
+    """
+    made = values.to(dtype)
+    if dtype == torch.float16 and not bool(torch.isfinite(made).all()):
+        lost = (torch.isfinite(values) & ~torch.isfinite(made)).any(dim=1).nonzero()
+        if len(lost):
+            row = int(lost[0])
+            raise BadInput(
+                f"half precision does not hold {float(values[row].abs().max()):.3g}, of row {first + row}; "
+                "its largest number is 65504.",
+                Argument("half", "store float32: leave out"),
+            )
+    return made

@@ -29,13 +29,15 @@ def check_same(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor]) -> 
 
 
 def mix(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], alpha: float) -> Weights:
-    """(1 - α) θ₀ + α θ₁, entry by entry.
+    """(1 - α) θ₀ + α θ₁, entry by entry, on the device of θ₁ and in the type of θ₀.
 
     The ends are bit-exact, equal entries stay bit-equal, and integer buffers are carried over from θ₁, not averaged.
     """
     check_same(theta_0, theta_1)
     return {
-        name: torch.lerp(start, theta_1[name].to(start), alpha) if start.is_floating_point() else theta_1[name].clone()
+        name: torch.lerp(start.to(theta_1[name].device), theta_1[name].to(start.dtype), alpha)
+        if start.is_floating_point()
+        else theta_1[name].clone()
         for name, start in theta_0.items()
     }
 
@@ -45,7 +47,7 @@ def distance(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor]) -> fl
     """Euclidean distance over all floating-point entries."""
     check_same(theta_0, theta_1)
     squares = [
-        (theta_1[name].double() - start.double()).square().sum()
+        (theta_1[name].double() - start.to(theta_1[name].device).double()).square().sum()
         for name, start in theta_0.items()
         if start.is_floating_point()
     ]

@@ -40,22 +40,26 @@ class Demo:
     repair: Repair[Classifier]
 
 
-def demo(seed: int = 0) -> Demo:
+def demo(seed: int = 0, device: str = "auto") -> Demo:
     """Pretrain a small network on ten digits, fine-tune it on five in another domain, and repair it.
 
     Args:
         seed: of the division of the images, the five classes, the network and the training.
+        device: where networks are trained and run.
     """
-    before, after, target = tuned_digits(seed)
-    return Demo(before, after, target, repair(before, after, target, Choices(seed=seed)))
+    before, after, target = tuned_digits(seed, device=device)
+    return Demo(before, after, target, repair(before, after, target, Choices(seed=seed), device=device))
 
 
-def tuned_digits(seed: int = 0, *, epochs: tuple[int, int] = (20, 30)) -> tuple[Classifier, Classifier, Data]:
+def tuned_digits(
+    seed: int = 0, *, epochs: tuple[int, int] = (20, 30), device: str = "auto"
+) -> tuple[Classifier, Classifier, Data]:
     """A small network that learned ten digits, the same fine-tuned on five in another domain, and that domain.
 
     Args:
         seed: of the division of the images, the five classes, the network and the training.
         epochs: of learning and of fine-tuning.
+        device: where the network is trained.
     """
     source, target = digits(seed=seed), digits("digits-shifted", seed=seed)
     with torch.random.fork_rng():
@@ -69,13 +73,14 @@ def tuned_digits(seed: int = 0, *, epochs: tuple[int, int] = (20, 30)) -> tuple[
         library="reclaim",
         name="digits_cnn",
     )
-    before = fine_tune(start, source, Budget(epochs=epochs[0], learning_rate=0.05, batch_size=32, seed=seed))
-    return before, fine_tune(before, target, tuning(seed, epochs[1])), target
+    learning = Budget(epochs=epochs[0], learning_rate=0.05, batch_size=32, seed=seed, device=device)
+    before = fine_tune(start, source, learning)
+    return before, fine_tune(before, target, tuning(seed, epochs[1], device)), target
 
 
-def tuning(seed: int = 0, epochs: int = 30) -> Budget:
+def tuning(seed: int = 0, epochs: int = 30, device: str = "auto") -> Budget:
     """The budget of the fine-tuning."""
-    return Budget(epochs=epochs, learning_rate=0.01, batch_size=32, seed=seed)
+    return Budget(epochs=epochs, learning_rate=0.01, batch_size=32, seed=seed, device=device)
 
 
 def over_seeds(runs: Sequence[Mapping[str, Evaluation]]) -> Table:

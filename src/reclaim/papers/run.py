@@ -25,10 +25,12 @@ class Setting:
     Attributes:
         size: "full" as published, "quick" with fewer repetitions, "smoke" in seconds, which shows that it runs.
         root: the folder of its data and weights; None for an entry that needs none.
+        device: where its networks are trained and run.
     """
 
     size: Size = "full"
     root: Path | None = None
+    device: str = "auto"
 
     def folder(self) -> Path:
         """The folder of data and weights.

@@ -10,6 +10,7 @@ import torch
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
+from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, first_row, fold
 from reclaim.repairs.mixtures import answered
@@ -23,7 +24,11 @@ HALVINGS = 8
 
 
 def fold_offset(
-    model: Classifier, offset: LogitOffset, rows: Part, inference: Inference = Inference()
+    model: Classifier,
+    offset: LogitOffset,
+    rows: Part,
+    inference: Inference = Inference(),
+    source: Source = evaluation_batches,
 ) -> tuple[Classifier, float]:
     """The classifier with the offset in its head, and the constant that was added to the bias for absent classes.
 
@@ -33,21 +38,26 @@ def fold_offset(
 
     Args:
         rows: held-out rows of seen classes, those that certify the offset.
+        source: where batches come from.
 
     Raises: BadInput if the head's outputs do not reach the logits.
     """
     if ends_with_head(model, first_row(model, rows.split)):
         return fold(model, offset.affine(model.classes)), offset.offset
-    least = _right(answered(model, rows, inference).through(offset))
+
+    def answers(changed: Classifier, some: Part) -> Snapshot:
+        return answered(changed, some, inference, source=source)
+
+    least = _right(answers(model, rows).through(offset))
 
     def raised(bias: float) -> Classifier:
         return fold(model, replace(offset, offset=bias).affine(model.classes))
 
     def keeps(bias: float) -> bool:
-        return _right(answered(raised(bias), rows, inference)) >= least
+        return _right(answers(raised(bias), rows)) >= least
 
     few = rows.rows(torch.arange(min(8, len(rows))))
-    if torch.equal(answered(raised(1e3), few, inference).logits, answered(model, few, inference).logits):
+    if torch.equal(answers(raised(1e3), few).logits, answers(model, few).logits):
         raise BadInput(
             f"no constant on the outputs of the layer {model.head!r} changes a logit, so it is not the head.",
             Argument("head", "name another, or none to have it found"),

@@ -16,6 +16,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.data.records import Split
 from reclaim.models.batch_norm import measure_again, statistics_differ
+from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
 from reclaim.models.predict import predict
@@ -67,25 +68,27 @@ class WeightMixtures:
         before, after: the pretrained and the fine-tuned model, over the same classes in the same order.
         statistics: rows on which the running statistics of a mixture are measured, where those of the two differ.
         inference: how the mixtures are run.
+        source: where batches come from.
     """
 
     before: Classifier
     after: Classifier
     statistics: Split
     inference: Inference = Inference()
+    source: Source = evaluation_batches
 
     @kept(most=1)
     def model(self, alpha: float) -> Classifier:
         """The classifier of alpha; 0 and 1 are exactly the two."""
         mixture = self.after.with_weights(interpolation(self.before.weights, self.after.weights, alpha=alpha))
         if 0 < alpha < 1 and statistics_differ(self.before.weights, self.after.weights):
-            return measure_again(mixture, self.statistics, self.inference)
+            return measure_again(mixture, self.statistics, self.inference, source=self.source)
         return mixture
 
     @kept()
     def answers(self, alpha: float, rows: Part) -> Snapshot:
         """What the classifier of alpha answers; it is run once on each rows."""
-        return answered(self.model(alpha), rows, self.inference)
+        return answered(self.model(alpha), rows, self.inference, source=self.source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +127,17 @@ class OutputMixture:
         return replace(last.with_logits(self(first.logits, last.logits)), features=None)
 
 
-def answered(model: Classifier, rows: Part, inference: Inference, *, features: bool = False) -> Snapshot:
+def answered(
+    model: Classifier,
+    rows: Part,
+    inference: Inference,
+    *,
+    features: bool = False,
+    source: Source = evaluation_batches,
+) -> Snapshot:
     """What a network answers on these rows."""
     named = replace(rows.data, splits={rows.name: rows.split})
-    return predict(model, named, rows.name, features=features, inference=inference)
+    return predict(model, named, rows.name, features=features, inference=inference, source=source)
 
 
 def mixed(before: A, after: A, alpha: float) -> A:

@@ -11,6 +11,7 @@ from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import settled, traced
+from reclaim.models.prepared import Prepared
 from reclaim.repairs.choices import BY_RETRAINING, Choices
 from reclaim.repairs.folding import fold_offset
 from reclaim.repairs.mixtures import WeightMixtures, answered
@@ -19,7 +20,6 @@ from reclaim.repairs.plan import plan
 from reclaim.repairs.pseudo_cross_validation import Retrain, check_retrain, plan_by_retraining
 from reclaim.repairs.result import Repair
 from reclaim.repairs.rows import MoreEvidence, Part, Rows, divide
-from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["repair"]
 
@@ -37,6 +37,7 @@ def repair(
     evidence: MoreEvidence[Any] = MoreEvidence(),
     retrain: Retrain | None = None,
     inference: Inference = Inference(),
+    device: str | None = None,
 ) -> Repair[N]:
     """Repair a fine-tuned classifier, or a plain module: ``repair(before, after, loader, seen=range(5)).model``.
 
@@ -51,21 +52,28 @@ def repair(
         seen, classes: which classes the fine-tuning had, and all their names, where the data do not say it.
         evidence: more data; of each one split is read, "val", "test", "train" or the first, the first there is.
         retrain: the recipe that made `after`, which "pseudo-cross-validation" repeats in place of 2 and 3.
+        inference: how networks are run. Examples are decoded once and kept, where memory suffices (`Prepared`).
+        device: where they are run, in place of that of `inference`. The repaired model lies where `after` lies.
 
     Raises: BadInput, BadKind if models or data do not belong together, or do not hold what is needed.
     Source: Mai et al., NeurIPS 2024 (offset); Wortsman et al., CVPR 2022 (mixing); the combination is Reclaim's.
     """
     check_retrain(choices, retrain)
+    inference = inference if device is None else replace(inference, device=device)
     given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference))
-    rows, run = divide(given.data, choices), given.inference
-    mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run)
+    rows, run, source = divide(given.data, choices), given.inference, Prepared()
+    mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run, source)
     if choices.select == BY_RETRAINING:
         chosen = plan_by_retraining(given.before, given.after, rows.held_out, retrain, choices, run)
     else:
         chosen = plan(mixtures, rows, choices, given.evidence.map(_one_split))
-    made, bias = fold_offset(mixtures.model(chosen.alpha), chosen.offset, rows.certify, run)
-    start, end = (_with_weights(model, rows.report, run) for model in (given.before, given.after))
-    return Repair(chosen, _taken_home(made, given.data, after), start, end, answered(made, rows.report, run), bias)
+    made, bias = fold_offset(mixtures.model(chosen.alpha), chosen.offset, rows.certify, run, source)
+    start, end = (
+        replace(answered(model, rows.report, run, features=True, source=source), weights=model.weights)
+        for model in (given.before, given.after)
+    )
+    repaired = answered(made, rows.report, run, source=source)
+    return Repair(chosen, _taken_home(made, given.data, after), start, end, repaired, bias)
 
 
 def _matched(given: Opened) -> Opened:
@@ -91,8 +99,3 @@ def _for_statistics(data: Data, rows: Rows[Part]) -> Split:
 def _one_split(data: Data) -> Part:
     name = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
     return Part(data, data.split(name), name)
-
-
-def _with_weights(model: Classifier, rows: Part, inference: Inference) -> Snapshot:
-    """What a model answers, with all that diagnoses look at."""
-    return replace(answered(model, rows, inference, features=True), weights=model.weights)

@@ -53,8 +53,8 @@ def opened(
 ) -> Opened:
     """Classifiers and data from what was given: two classifiers with `Data`, or two modules with a loader or lists.
 
-    The head of a module is traced on the first example. As many processes decode examples as the loader has workers,
-    unless `inference` says more.
+    The head of a module is traced on the first example. Batch size and workers are the loader's, where `inference` does
+    not say them.
 
     Args:
         seen: the classes that the fine-tuning had, as names or as indices; needed with modules.
@@ -97,7 +97,7 @@ def opened(
         evidence=MoreEvidence(
             more(evidence.unlabelled, False), more(evidence.source, True), more(evidence.labelled, True)
         ),
-        inference=Inference(workers=examples.workers) if inference == Inference() else inference,
+        inference=_as_loaded(inference, examples),
     )
 
 
@@ -105,6 +105,11 @@ def _classifier(module: nn.Module, examples: GivenExamples) -> Classifier:
     first = examples.read(0)
     x = examples.batched.collate([first, first])  # one row would be lost where a network squeezes its answer
     return Classifier(module, trace_head(module, x), preprocess=examples.batched, name=type(module).__name__)
+
+
+def _as_loaded(inference: Inference, examples: GivenExamples) -> Inference:
+    workers = examples.workers if inference.workers is None else inference.workers
+    return replace(inference, workers=workers, batch_size=inference.batch_size or examples.batch_size)
 
 
 def _data(given: AnyData) -> Data:

@@ -3,14 +3,22 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, device_for
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.papers.demo import Demo
 
 
-def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, output: Output = Output()) -> None:
+def command(
+    *,
+    out: Path,
+    seed: int = 0,
+    seeds: int = 1,
+    device: str = "auto",
+    force: bool = False,
+    output: Output = Output(),
+) -> None:
     """The whole story on embedded data, in under a minute on two cores: pretrain, fine-tune, diagnose, repair, report.
 
     A small network learns scikit-learn's ten digits, is fine-tuned in a shifted domain on five of them, and repaired.
@@ -20,6 +28,7 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
         out: the directory to write: the models before, after and repaired, with report.html.
         seed: the first seed: of the division of the images, the five classes, the network and the training.
         seeds: how many seeds to run; with more than one, means and standard deviations are printed too.
+        device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
         force: replace a directory that exists.
     """
     from reclaim.cli.repair_output import write_repair
@@ -32,10 +41,11 @@ def command(*, out: Path, seed: int = 0, seeds: int = 1, force: bool = False, ou
     if seeds < 1:
         raise BadInput(f"--seeds must be at least 1; given: {seeds}.")
     check_free(out, force=force)
-    runs = [demo(seed + i) for i in track(range(seeds), "seeds", total=seeds)]
+    where = device_for(device)
+    runs = [demo(seed + i, where) for i in track(range(seeds), "seeds", total=seeds)]
     rows = [{name: evaluate(getattr(run.repair, name)) for name in ("before", "after", "repaired")} for run in runs]
     with atomic_directory(out, force=force) as folder:
-        record = write_repair(folder, runs[0].repair, output, seed)
+        record = write_repair(folder, runs[0].repair, output, seed, device=where)
         for name, model in (("before", runs[0].before), ("after", runs[0].after)):
             (folder / name).mkdir()
             save_model(folder / name, model)

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
 from reclaim.cli.method_flags import family
+from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.registry import find
 
@@ -42,6 +43,9 @@ def merge(
     from reclaim.models.directory import save_model
 
     check_free(out, force=force)
+    where = device_for(inference.device)
+    if inference.precision != "float32":
+        raise BadInput("weights are merged and running statistics measured in float32: leave out --precision.")
     start, end = open_model(before, inputs), open_model(after, inputs)
     if start.classes and end.classes:
         start = start.reordered(end.classes)
@@ -54,7 +58,7 @@ def merge(
         )
     with atomic_directory(out, force=force) as folder:
         save_model(folder, merged)
-        write_json(folder / "run.json", output.run_record(**numbers))
+        write_json(folder / "run.json", output.run_record(device=where, **numbers))
     note = (
         "batch norm's running statistics were merged too; measure them again with --data" if stale and not data else ""
     )

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, device_for
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find, names
 
@@ -16,6 +16,7 @@ def command(
     quick: bool = False,
     smoke: bool = False,
     out: Path | None = None,
+    device: str = "auto",
     force: bool = False,
     output: Output = Output(),
 ) -> None:
@@ -28,10 +29,11 @@ def command(
         smoke: in seconds, to see that it runs; the numbers mean nothing.
         out: a folder for the table as JSON and each part's numbers. A run that was stopped goes on where it was when
             the same command is given again; until it is done its parts are in OUT.partial.
+        device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
         force: replace a folder that exists, and start anew.
     """
     if not name:
-        if root or quick or smoke or out or force:
+        if root or quick or smoke or out or force or device != "auto":
             raise BadInput("these flags are for an entry; name one. Without a name and flags all are listed.")
         _list(output)
         return
@@ -44,7 +46,8 @@ def command(
     from reclaim.core.files import check_free, put_in_place, write_json
     from reclaim.papers.run import Setting, run
 
-    setting = Setting("smoke" if smoke else "quick" if quick else "full", root)
+    where = device_for(device)
+    setting = Setting("smoke" if smoke else "quick" if quick else "full", root, where)
     experiment = find("papers", name)(setting)
     if out is not None:
         check_free(out, force=force)
@@ -57,7 +60,7 @@ def command(
     record = {"paper": describe("papers", name).name, "size": setting.size, "table": table.record()}
     if out is not None and partial is not None:
         write_json(partial / "table.json", record)
-        write_json(partial / "run.json", output.run_record(paper=record["paper"], size=setting.size))
+        write_json(partial / "run.json", output.run_record(paper=record["paper"], size=setting.size, device=where))
         put_in_place(partial, out)
     output.show(record, lambda: numbers_table(table))
 

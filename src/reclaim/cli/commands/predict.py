@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
 from reclaim.core.inference import Inference
 
 
@@ -45,19 +45,25 @@ def command(
     from rich.console import Console
 
     from reclaim.core.files import check_free, write_json
+    from reclaim.core.notes import noted
     from reclaim.models.head import settled
     from reclaim.models.predict import predict
     from reclaim.snapshots.reading import index_of
 
     check_free(out, force=force)
     check_free(index_of(out), force=force)
+    where = device_for(inference.device)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, skip_bad=skip_bad)
     network = settled(network, rows)
     if columns == "model":
         rows = rows.over(network.classes)
     size = int(shard_size * 2**30)
-    made = predict(network, rows, split, out=out, features=features, half=half, shard_size=size, inference=inference)
-    write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes)))
+    with noted() as notes:
+        made = predict(
+            network, rows, split, out=out, features=features, half=half, shard_size=size, inference=inference
+        )
+    about = {"device": where, "precision": inference.precision, **notes}
+    write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes), **about))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reclaim.cli.choices import More, choice_flags, choices_given
-from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
 from reclaim.cli.method_flags import with_numbers
 from reclaim.cli.retraining import recipe_of
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
-from reclaim.repairs.choices import BY_RETRAINING
+from reclaim.repairs.choices import BY_RETRAINING, Choices
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
@@ -62,29 +62,42 @@ def command(
     from reclaim.cli.repair_output import print_repair, write_repair
     from reclaim.cli.snapshots import repair_snapshots, snapshots_given
     from reclaim.core.files import atomic_directory, check_free
+    from reclaim.core.notes import note, noted
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = {
+    of_models = _of_models(data, seen, skip_bad, inputs, inference, choices)
+    check_free(out, force=force)
+    with noted() as notes:
+        if snapshots_given(before, after, of_models, {"--report": report is not None}):
+            done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)
+        else:
+            if data is None:
+                raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
+            retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
+            note("device", device_for(inference.device))
+            note("precision", inference.precision)
+            models = open_model(before, inputs), open_model(after, inputs)
+            rows = _target(data, seen, models[1], skip_bad=skip_bad)
+            others = _more(more.places, rows)
+            done = run(*models, rows, choices, evidence=others, retrain=retrain, inference=inference)
+    with atomic_directory(out, force=force) as folder:
+        record = write_repair(folder, done, output, choices.seed, **notes)
+    output.show(record, lambda: print_repair(done, out))
+
+
+def _of_models(
+    data: str | None, seen: str | None, skip_bad: bool, inputs: Inputs, inference: Inference, choices: Choices
+) -> dict[str, bool]:
+    """Flags for models alone, and whether they are given."""
+    return {
         "--data": data is not None,
         "--seen": seen is not None,
         "--skip-bad": skip_bad,
         "--image-size, --mean, --std, --classes or --head": inputs != Inputs(),
+        "--device, --precision, --batch-size or --workers": inference != Inference(),
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
-    check_free(out, force=force)
-    if snapshots_given(before, after, of_models, {"--report": report is not None}):
-        done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)
-    else:
-        if data is None:
-            raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
-        retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
-        models = open_model(before, inputs), open_model(after, inputs)
-        rows = _target(data, seen, models[1], skip_bad=skip_bad)
-        done = run(*models, rows, choices, evidence=_more(more.places, rows), retrain=retrain, inference=inference)
-    with atomic_directory(out, force=force) as folder:
-        record = write_repair(folder, done, output, choices.seed)
-    output.show(record, lambda: print_repair(done, out))
 
 
 def _target(place: str, seen: str | None, after: "Classifier", *, skip_bad: bool) -> "Data":

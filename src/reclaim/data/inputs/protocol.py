@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reclaim.core.errors import Argument, BadInput
 
-__all__ = ["Augment", "Inputs", "Maker", "shapes", "stack"]
+__all__ = ["Augment", "Inputs", "Maker", "part", "shapes", "size_in_bytes", "stack", "tensors_in"]
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 
@@ -71,3 +71,18 @@ def shapes(x: Inputs) -> str:
     if isinstance(x, Tensor):
         return str(list(x.shape[1:]))
     return ", ".join(f"{name}: {list(tensor.shape[1:])}" for name, tensor in x.items())
+
+
+def tensors_in(x: Inputs) -> list[Tensor]:
+    """The tensors of a batch, or of one example."""
+    return [x] if isinstance(x, Tensor) else [one for one in x.values() if isinstance(one, Tensor)]
+
+
+def size_in_bytes(x: Inputs) -> int:
+    """What a batch, or one example, takes in memory."""
+    return sum(tensor.nbytes for tensor in tensors_in(x))
+
+
+def part(x: Inputs, rows: slice) -> Inputs:
+    """Some rows of a batch [B, …]."""
+    return x[rows] if isinstance(x, Tensor) else {name: tensor[rows] for name, tensor in x.items()}

@@ -14,6 +14,7 @@ from functools import partial
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.evidence import Evidence
+from reclaim.core.inference import Inference
 from reclaim.models.predict import predict
 from reclaim.papers.demo import tuned_digits, tuning
 from reclaim.papers.run import Experiment, Setting
@@ -46,21 +47,24 @@ def digits_left_out(setting: Setting) -> Experiment:
     """
     seeds = {"full": 6, "quick": 2, "smoke": 1}[setting.size]
     epochs = (1, 1) if setting.size == "smoke" else (20, 30)
-    parts = {f"seed-{seed}": partial(one_seed, seed, epochs) for seed in range(seeds)}
+    parts = {f"seed-{seed}": partial(one_seed, seed, epochs, setting.device) for seed in range(seeds)}
     return Experiment("digits-left-out", parts, table, seconds=0.3 if setting.size == "smoke" else 5)
 
 
-def one_seed(seed: int, epochs: tuple[int, int]) -> Rows:
+def one_seed(seed: int, epochs: tuple[int, int], device: str = "auto") -> Rows:
     """Accuracies in per cent with one division of images, one choice of five digits and one network."""
-    before, after, data = tuned_digits(seed, epochs=epochs)
-    held_out = Evidence(seen=predict(after, data, "val"), before=predict(before, data, "val"))
-    answers = predict(after, data, "test")
+    before, after, data = tuned_digits(seed, epochs=epochs, device=device)
+    how = Inference(device=device)
+    first, last = (partial(predict, model, data, inference=how) for model in (before, after))
+    held_out = Evidence(seen=last("val"), before=first("val"))
+    answers = last("test")
     tuned = evaluate(answers)
-    rows = {"pretrained": accuracies(evaluate(predict(before, data, "test"))), "fine-tuned": accuracies(tuned)}
+    rows = {"pretrained": accuracies(evaluate(first("test"))), "fine-tuned": accuracies(tuned)}
     rows["+ best offset (ceiling)"] = lifted(answers, tuned.tradeoff.best_offset or 0.0)
     for name, (selector, numbers) in OFFSETS.items():
         rows[f"+ {name}"] = lifted(answers, LogitOffset.select(held_out, selector, numbers).offset)
-    again = pseudo_cross_validation(before, data, partial(fine_tune, budget=tuning(seed, epochs[1])), seed=seed)
+    retrain = partial(fine_tune, budget=tuning(seed, epochs[1], device))
+    again = pseudo_cross_validation(before, data, retrain, seed=seed, inference=how)
     rows["+ three retrainings"] = lifted(answers, again.offset)
     return rows
 

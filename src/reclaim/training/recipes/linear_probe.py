@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from reclaim.data.division import divided
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import ends_with_head, first_row, settled
-from reclaim.models.predict import answers
+from reclaim.models.predict import predict
 from reclaim.training.budget import Budget
 
 __all__ = ["linear_probe", "regression"]
@@ -82,9 +83,10 @@ def _fifth(num_rows: int, seed: int, groups: Tensor | None) -> tuple[np.ndarray,
 def _features(model: Classifier, data: Data, split: str, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
     """Features [N, D] of the rows of seen classes, and their labels as indices among the seen classes [N]."""
     rows = data.seen_only(split)
-    blocks = [f for _, _, f in answers(model, rows, model.classes, budget.inference, what=split)]
+    f = predict(model, replace(data, splits={split: rows}), split, inference=budget.inference).features
+    assert f is not None
     among_seen = data.seen.cumsum(dim=0) - 1
-    return torch.cat(blocks).numpy(), among_seen[rows.labels].numpy()
+    return f.numpy(), among_seen[rows.labels].numpy()
 
 
 def regression(
