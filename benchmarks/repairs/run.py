@@ -6,6 +6,7 @@ Run: python -m benchmarks.repairs.run run --set design --minutes 40
      python -m benchmarks.repairs.run table --set design --alphas
      python -m benchmarks.repairs.run table --set design --grid none isotonic
      python -m benchmarks.repairs.run promise --set design --confidence 0.95
+     python -m benchmarks.repairs.run noise --set design --noise 1e-5
 
 `run` fine-tunes every scenario and keeps the answers of all mixtures in out/bench/repair (`scenarios.cache` says what),
 so that methods are compared without training again. What is there already is skipped, so a run may be stopped at any
@@ -30,6 +31,7 @@ from torch import Tensor
 
 from benchmarks.repairs.cases import Case
 from benchmarks.repairs.grid import CALIBRATORS, grid, grid_table
+from benchmarks.repairs.noise import moves, noise_table
 from benchmarks.repairs.promise import losses, promise_table
 from benchmarks.repairs.regret import OF_ALPHAS, WAYS, Outcome, judged, table
 from benchmarks.repairs.scenarios.cache import load, path_of, pseudo_snapshots, save, snapshots
@@ -109,6 +111,17 @@ def kept(families: list[Family], draws: int, budget: float, confidence: float | 
     print(promise_table({name: parts for name, parts in found.items() if any(parts)}, budget))
 
 
+def shaken(families: list[Family], draws: int, noise: float) -> None:
+    """Print how far noise of the size of rounding moves what is chosen."""
+    found = [
+        moves(Case.of(load(scenario.name), None), draws, noise)
+        for family in families
+        for scenario in family.scenarios
+        if path_of(scenario.name).exists()
+    ]
+    print(f"{len(found)} scenarios\n\n{noise_table(found)}")
+
+
 def chosen(group: str | None, names: str | None) -> list[Family]:
     """The families of a set, or those named."""
     known = {family.name: family for family in FAMILIES}
@@ -163,6 +176,12 @@ def main() -> None:
     promising.set_defaults(
         call=lambda given: kept(chosen(given.group, given.families), given.draws, given.budget, given.confidence)
     )
+    shaking = commands.add_parser("noise", help="add noise of the size of rounding to the logits: what moves?")
+    shaking.add_argument("--set", dest="group", choices=("design", "confirmation"), default="design")
+    shaking.add_argument("--families", help="some only, with commas")
+    shaking.add_argument("--draws", type=int, default=20, help="per scenario")
+    shaking.add_argument("--noise", type=float, default=1e-6, help="relative, of each logit")
+    shaking.set_defaults(call=lambda given: shaken(chosen(given.group, given.families), given.draws, given.noise))
     given = parser.parse_args()
     given.call(given)
 

@@ -44,7 +44,7 @@ def ours(z: Tensor, y: Tensor, seen: Tensor) -> tuple[float, float]:
     steps = steps_of(margins(z, y, seen))
     found = area_of(steps)
     assert found is not None
-    return best(curve_of(steps))[1], found[0]
+    return best(curve_of(steps)).ceiling, found[0]
 
 
 def brute_force(z: Tensor, y: Tensor, seen: Tensor) -> tuple[float, float]:

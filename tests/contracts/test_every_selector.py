@@ -111,3 +111,36 @@ def test_without_an_absent_class_it_refuses(name: str) -> None:
         Evidence(seen=replace(every, seen=torch.ones(7, dtype=torch.bool)))
     with pytest.raises(BadInput, match="no class is marked as seen"):
         Evidence(seen=replace(every, seen=torch.zeros(7, dtype=torch.bool)))
+
+
+@EVERY
+def test_rounding_moves_it_by_no_more_than_rounding(name: str) -> None:
+    """Another device or batch size changes the last digits of every logit; no criterion may be decided by those."""
+    given, random = toys.evidence(n=400), torch.Generator().manual_seed(0)
+    plain = choose(name, given).offset
+    for _ in range(3):
+        noisy = each(given, lambda rows: replace(rows, logits=rows.logits * (1 + noise(rows, random))))
+        assert choose(name, noisy).offset == pytest.approx(plain, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name in names("selectors") if name != "retention-budget"])
+def test_rows_that_step_together_may_part_by_rounding(name: str) -> None:
+    """On a coarse grid rows of both groups have the same margins, and noise sets each before or after the others.
+
+    Not the retention budget: it counts rows one by one, and may lose some of those that have parted, but none before.
+    """
+
+    def coarse(rows: Snapshot) -> Snapshot:
+        own = torch.zeros_like(rows.logits) if rows.labels is None else torch.nn.functional.one_hot(rows.labels, 7)
+        return replace(rows, logits=(2 * rows.logits).round() / 2 + own / 4)  # no row's own logit ties with another
+
+    given, random = each(toys.evidence(n=400), coarse), torch.Generator().manual_seed(0)
+    plain = choose(name, given).offset
+    for _ in range(3):
+        noisy = each(given, lambda rows: replace(rows, logits=rows.logits + noise(rows, random)))
+        assert choose(name, noisy).offset == pytest.approx(plain, abs=1e-3)
+
+
+def noise(rows: Snapshot, random: torch.Generator) -> torch.Tensor:
+    """Of the size of rounding, 1e-6."""
+    return 1e-6 * torch.randn(rows.logits.shape, generator=random)

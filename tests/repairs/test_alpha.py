@@ -96,7 +96,7 @@ def test_a_pull_decides_between_mixtures_that_are_alike() -> None:
     same = dict.fromkeys((0.0, 0.3, 0.6, 1.0), BEFORE)
     share = float(SEEN.double().mean())  # 4 of 7
     assert chosen_of(same, budget=None).alpha == 0.6
-    assert chosen_of(same, budget=None, pull=0).alpha == 0.0  # the first of equals
+    assert chosen_of(same, budget=None, pull=0).alpha == 0.6  # of equals the nearest to the share of seen classes
     twice = 2 * share / (2 * share + 1 - share)
     assert f"distance from {twice:.2f}" in chosen_of(same, budget=None, prefer="seen").reason
 

@@ -17,9 +17,10 @@ from tests import toys
 def test_it_holds_what_the_metrics_say() -> None:
     rows = toys.snapshot()
     found, given = evaluate(rows), (rows.logits, rows.labels, rows.seen)
+    top = best(curve(*given))
     assert found.accuracy == accuracy(*given)
     assert found.tradeoff.area == area(*given)
-    assert (found.tradeoff.best_offset, found.tradeoff.best_all) == best(curve(*given))
+    assert (found.tradeoff.best_offset, found.tradeoff.best_all) == (top.offset, top.ceiling)
     assert found.intervals["absent"] == wilson_interval(found.accuracy.absent, found.absent_rows)
     low, high = found.intervals["area"]
     assert low < found.tradeoff.area < high

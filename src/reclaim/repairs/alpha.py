@@ -25,6 +25,7 @@ __all__ = ["ALPHAS", "PULL", "ChosenAlpha", "Tried", "choose_alpha"]
 ALPHAS = tuple(step / 10 for step in range(11))
 PULL = 0.1
 
+_ROUNDING = 1e-9  # in accuracy: far less than a row, far more than the last digits
 R = TypeVar("R")
 
 
@@ -143,8 +144,14 @@ def seen_share(rows: Snapshot, prefer: Prefer = "balanced") -> float:
 
 
 def best(tried: Iterable[Tried], s: float, pull: float) -> Tried:
-    """The mixture with the largest s A_S + (1 - s) A_U - pull (α - s)²."""
-    return max(tried, key=lambda mixture: score(mixture, s, pull))
+    """The mixture with the largest s A_S + (1 - s) A_U - pull (α - s)².
+
+    Of equals, which no rounding may tell apart, it is the nearest to s; of two as near, the one of the larger α.
+    """
+    scores = {mixture: score(mixture, s, pull) for mixture in tried}
+    top = max(scores.values())
+    equals = [mixture for mixture, value in scores.items() if value > top - _ROUNDING]
+    return min(equals, key=lambda mixture: (round(abs(mixture.alpha - s), 9), -mixture.alpha))
 
 
 def score(tried: Tried, s: float, pull: float) -> float:

@@ -85,7 +85,7 @@ def pseudo_cross_validation(
         given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
         answers = predict(retrain(start.copy(), given), judged, "judged", features=False, inference=inference)
         points = by_classes(curve(answers.logits, answers.known_labels, judged.seen), data.seen)
-        found[size].append(best(points, criterion)[0])
+        found[size].append(best(points, criterion).offset)
     middle = fmean if aggregate == "mean" else median
     offset = _followed({size: middle(offsets) for size, offsets in found.items()}, len(classes))
     ratio = None if compared is None else _ratio(compared, data, start, rows, retrain, inference)

@@ -25,8 +25,13 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """Attributes: the area under the curve, and the ceiling: the best overall accuracy that one offset could reach on
-    these very rows, with that offset. None without rows of both groups."""
+    """What any offset could reach on these very rows. None without rows of both groups.
+
+    Attributes:
+        area: under the curve.
+        best_offset: the middle of the offsets that come to the ceiling, but for about one row.
+        best_all: the ceiling, the best overall accuracy of any offset.
+    """
 
     area: float | None
     best_offset: float | None
@@ -112,8 +117,8 @@ def _tradeoff(steps: Steps) -> Tradeoff:
     found = area_of(steps)
     if found is None:
         return Tradeoff(None, None, None)
-    offset, value = best(curve_of(steps))
-    return Tradeoff(area=found[0], best_offset=offset, best_all=value)
+    top = best(curve_of(steps))
+    return Tradeoff(area=found[0], best_offset=top.offset, best_all=top.ceiling)
 
 
 def _area_interval(steps: Steps, m: Margins, groups: Tensor | None) -> Interval:

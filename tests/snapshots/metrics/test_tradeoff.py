@@ -7,7 +7,7 @@ from torch import Tensor
 
 from reclaim.snapshots.metrics.accuracy import accuracy
 from reclaim.snapshots.metrics.margins import margins
-from reclaim.snapshots.metrics.tradeoff import area, area_of, best, curve, steps_of
+from reclaim.snapshots.metrics.tradeoff import Curve, Steps, area, area_of, best, curve, curve_of, steps_of
 from tests import toys
 
 
@@ -39,16 +39,58 @@ def test_it_runs_from_all_seen_to_all_absent() -> None:
     assert bool((points.seen.diff() <= 0).all() and (points.absent.diff() >= 0).all())
 
 
-def test_the_best_offset_gives_the_accuracy_it_promises() -> None:
+def value_of(z: Tensor, y: Tensor, seen: Tensor, offset: float, criterion: str) -> float:
+    """The criterion with an offset, by changing every logit."""
+    found = accuracy(z.double() + offset * ~seen, y, seen)
+    return {"overall": found.all, "balanced": (found.seen + found.absent) / 2, "harmonic": found.harmonic}[criterion]
+
+
+@pytest.mark.parametrize("criterion", ["overall", "balanced", "harmonic"])
+def test_the_best_offset_gives_the_accuracy_it_promises_and_no_offset_more_than_its_ceiling(criterion) -> None:
     z, y, seen = toys.logits()
-    offset, value = best(curve(z, y, seen))
-    assert accuracy(z + offset * ~seen, y, seen).all == pytest.approx(value, abs=1e-12)
-    assert offset == pytest.approx(3.0, abs=0.7)  # the toy sank the absent logits by 3
-    for criterion in ("balanced", "harmonic"):
-        offset, value = best(curve(z, y, seen), criterion)
-        lifted = accuracy(z + offset * ~seen, y, seen)
-        expected = (lifted.seen + lifted.absent) / 2 if criterion == "balanced" else lifted.harmonic
-        assert expected == pytest.approx(value, abs=1e-12)
+    found = best(curve(z, y, seen), criterion)
+    assert found.offset == pytest.approx(3.0, abs=0.7)  # the toy sank the absent logits by 3
+    assert value_of(z, y, seen, found.offset, criterion) == pytest.approx(found.value, abs=1e-12)
+    assert found.ceiling - 1.5 / len(y) <= found.value <= found.ceiling
+    between = [value_of(z, y, seen, offset, criterion) for offset in curve(z, y, seen).offsets.tolist()]
+    assert max(between) == pytest.approx(found.ceiling, abs=1e-12)
+
+
+def of(lost: list[float], won: list[float]) -> Curve:
+    """The curve of rows that an offset above these margins loses and wins."""
+    parts = [torch.tensor(margins, dtype=torch.float64).sort().values for margins in (lost, won)]
+    return curve_of(Steps(*parts, len(lost), len(won)))
+
+
+def test_a_plateau_above_all_else_is_answered_by_its_middle() -> None:
+    found = best(of([4.0] * 9 + [-2.0], [1.0] * 9 + [7.0]))
+    assert found.offset == pytest.approx(2.5, abs=1e-6) and found.value == found.ceiling == pytest.approx(0.9)
+
+
+def test_a_step_of_no_width_has_no_say() -> None:
+    """Margins that rounding puts one way or the other, in the plateau and far from it: as good, or better by a row."""
+    answers = []
+    for last in (-1e-7, 1e-7):
+        lost, won = [4.0] * 20 + [-6.0] * 3, [1.0] * 20 + [-6.0 + last]
+        answers.append(best(of([*lost, -1.0, 0.5 + last], [*won, 0.5])).offset)
+    assert answers[0] == pytest.approx(answers[1], abs=1e-5) and 1 < answers[0] < 4
+
+
+def test_the_offset_follows_a_margin_that_passes_others_without_a_jump() -> None:
+    random = torch.Generator().manual_seed(0)
+    lost, won = (2 + torch.randn(80, generator=random).double()).tolist(), torch.randn(60, generator=random).tolist()
+    path = [best(of([*lost, step / 2000], won)).offset for step in range(1000, 2500, 2)]
+    moves = torch.tensor(path).diff().abs()
+    assert float(moves.max()) < 0.02  # a row at most moves it by ten times as much as itself
+
+
+def test_between_plateaus_that_are_alike_it_is_the_one_nearest_to_0_and_never_the_valley() -> None:
+    for move in (0.0, 1e-9, -1e-9):
+        found = best(of([1.0 + move] * 10, [2.0] * 10))  # all seen rows or all absent ones, and none in between
+        assert found.offset == pytest.approx(0.0, abs=1e-6) and found.value == found.ceiling == 0.5
+    one = best(of([1.0], [3.0]))
+    assert one.value == 0.5 and one.offset == 0.0
+    assert best(of([], [])).offset == 0.0
 
 
 @pytest.mark.parametrize("rounded", [False, True], ids=["distinct", "tied"])

@@ -70,7 +70,7 @@ class _Tops:
             (self.own > self.others, own_as_absent > after.others),
             (self.absent > self.others, after.absent > after.others),
         )
-        return max(float(right.double().mean() - still.double().mean()) for right, still in pairs)
+        return max(int(right.sum()) - int(still.sum()) for right, still in pairs) / len(self.own)
 
 
 def balanced(rows: Rows, inner: Affine, beta: float, *, one_slope: bool = False) -> Balanced:

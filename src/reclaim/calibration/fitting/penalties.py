@@ -102,19 +102,20 @@ def prior_width(
         inputs: what the map is applied to.
 
     The width does not depend on the number of rows, so that where there are many a sample chooses it. The search goes
-    from stiff to free and ends when a width is no better than the one before.
+    from stiff to free and ends when a width is worse than the one before, by more than the fits are exact to; of
+    widths that are as good as the best it is the stiffest.
     """
     pairs, fits = folds(rows), {}
     found: list[AffineFit | None] = [None] * len(pairs)
     losses = torch.full((len(WIDTHS),), torch.inf, dtype=torch.float64)
     for index, width in enumerate(WIDTHS):
-        if index > 1 and losses[index - 1] >= losses[index - 2]:
+        if index > 1 and losses[index - 1] > (1 + _ROUGH) * losses[index - 2]:
             break
         losses[index] = 0.0
         for number, (part, held) in enumerate(pairs):
             found[number] = fits[index] = made = fit(part, width, found[number])
             losses[index] += mean_nll(inputs(held), made.scale, made.shift)
-    best = int(losses.argmin())
+    best = int((losses <= (1 + _ROUGH) * losses.min()).int().argmax())
     return WIDTHS[best], fits[best]
 
 

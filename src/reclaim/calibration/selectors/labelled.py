@@ -7,7 +7,7 @@ from typing import Literal
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.margins import margins
-from reclaim.snapshots.metrics.tradeoff import Criterion, best, curve_of, steps_of
+from reclaim.snapshots.metrics.tradeoff import Best, Criterion, best, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["best_on", "labelled"]
@@ -24,17 +24,17 @@ def labelled(evidence: Evidence, *, criterion: Literal["overall", "balanced", "h
     Source: Mai et al., "Fine-Tuning is Fine, if Calibrated", NeurIPS 2024 (γ*).
     """
     rows = evidence.need("labelled", by="labelled")
-    offset, value = best_on(rows, criterion)
+    found = best_on(rows, criterion)
     return Selection(
-        offset=offset,
-        reason=f"it gives the best {criterion} accuracy, {value:.3f}, on {len(rows)} labelled rows of all classes",
+        offset=found.offset,
+        reason=f"around it {criterion} accuracy is best, {found.value:.3f} on {len(rows)} labelled rows of all classes",
         evidence={"labelled": len(rows)},
-        details={"criterion": criterion, "ceiling": value, "split": rows.split},
+        details={"criterion": criterion, "ceiling": found.ceiling, "split": rows.split},
     )
 
 
-def best_on(rows: Snapshot, criterion: Criterion) -> tuple[float, float]:
-    """The best offset on labelled rows, and the value of the criterion there."""
+def best_on(rows: Snapshot, criterion: Criterion) -> Best:
+    """The best offset on labelled rows, and what it comes to."""
     if rows.labels is None:
         raise BadInput("the best offset on labelled rows needs labels; these rows have none.")
     m = margins(rows.logits, rows.labels, rows.seen)

@@ -62,13 +62,18 @@ def _margins(rows: Snapshot) -> Tensor:
 
 
 def _kernel_density(sample: Tensor, range_of: Tensor, points: int = 1024) -> tuple[Tensor, Tensor]:
-    """Gaussian kernel density of `sample` on a grid, with Silverman's bandwidth; the sample is binned first."""
+    """Gaussian kernel density of `sample` on a grid, with Silverman's bandwidth; the sample is binned first,
+    each value shared by the two grid points beside it."""
     spread = float(sample.std()) if len(sample) > 1 else 1.0
     width = max(1.06 * spread * len(sample) ** -0.2, 1e-6)
     low = min(float(sample.min()), float(range_of.min())) - 4 * width
     high = max(float(sample.max()), float(range_of.max())) + 4 * width
     grid = torch.linspace(low, high, points, dtype=torch.float64)
-    counts = torch.histc(sample, bins=points, min=low, max=high) / len(sample)
+    place = (sample - low) / (high - low) * (points - 1)
+    left = place.floor().clamp(0, points - 2)
+    counts = torch.zeros(points, dtype=torch.float64)
+    counts.index_add_(0, left.long(), left + 1 - place).index_add_(0, left.long() + 1, place - left)
+    counts /= len(sample)
     density = _normal(grid[:, None] - grid[None, :], 0.0, width**2) @ counts
     return density, grid
 
@@ -84,6 +89,13 @@ def _interpolate(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
 
 
 def _crossing(grid: Tensor, absent: Tensor, seen: Tensor, mean: float) -> float:
-    """The first point above the absent mean where seen rows become the likelier ones."""
-    later = ((seen >= absent) & (grid > mean)).nonzero()
-    return float(grid[later[0, 0]]) if len(later) else float(grid[-1])
+    """The first point above the absent mean where seen rows become the likelier ones; between grid points by a line."""
+    ahead = seen - absent
+    later = ((ahead >= 0) & (grid > mean)).nonzero()
+    if not len(later):
+        return float(grid[-1])
+    at = int(later[0, 0])
+    if at == 0 or ahead[at - 1] >= 0:
+        return mean
+    way = float(ahead[at - 1] / (ahead[at - 1] - ahead[at]))
+    return max(mean, float(grid[at - 1].lerp(grid[at], way)))

@@ -28,9 +28,10 @@ def own_class_left_out(evidence: Evidence) -> Selection:
     twins = Steps(  # the real rows are seen ones, their twins without the own class are absent ones, all to be won
         lost=sorted_values(m.margin[m.hit]), won=sorted_values(m.left_out), num_seen=len(rows), num_absent=len(rows)
     )
-    offset, share = best(curve_of(twins), "balanced")
+    found = best(curve_of(twins), "balanced")
     return Selection(
-        offset=offset,
-        reason=f"it keeps rows right, and sends rows without their own class to absent ones, {share:.1%} of the time",
+        offset=found.offset,
+        reason=f"it keeps rows right, and sends rows without their own class to absent ones, {found.value:.1%} of the "
+        "time",
         evidence={"seen": len(rows)},
     )

@@ -9,7 +9,7 @@ from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.arrays import row_blocks, sorted_values
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.margins import margins
-from reclaim.snapshots.metrics.tradeoff import Steps, by_classes, curve_of
+from reclaim.snapshots.metrics.tradeoff import Best, Steps, best, by_classes, curve_of
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["estimated", "pseudo_absent"]
@@ -33,12 +33,12 @@ def pseudo_absent(evidence: Evidence) -> Selection:
     """
     after, before = evidence.need("seen", by="pseudo-absent"), evidence.need("before", by="pseudo-absent")
     now, then = estimated(before, after), estimated(before, before)
-    (offset, expected), start = _best(now, after.seen), _best(then, after.seen)[0]
+    found, start = _best(now, after.seen), _best(then, after.seen).offset
     return Selection(
-        offset=offset - start,
-        reason=f"with it {expected:.1%} of all rows are right by estimate, seen ones and stand-ins for absent ones",
+        offset=found.offset - start,
+        reason=f"with it {found.value:.1%} of all rows are right by estimate, seen ones and stand-ins for absent ones",
         evidence={"seen": len(after), "before": len(before)},
-        details={"expected": expected, "start": start},
+        details={"expected": found.value, "start": start},
     )
 
 
@@ -79,7 +79,5 @@ def _twins(then: Tensor, now: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     return (rival_seen - twin)[twin > rival_absent]
 
 
-def _best(steps: Steps, seen: Tensor) -> tuple[float, float]:
-    points = by_classes(curve_of(steps), seen)
-    top = int(points.all.argmax())
-    return float(points.offsets[top]), float(points.all[top])
+def _best(steps: Steps, seen: Tensor) -> Best:
+    return best(by_classes(curve_of(steps), seen))

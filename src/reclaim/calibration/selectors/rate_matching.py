@@ -31,7 +31,7 @@ def rate_matching(
     Differs: the share is given or assumed, not estimated, because the training share of absent classes is 0.
     """
     rows = evidence.need("unlabelled", by="rate-matching")
-    share = float((~rows.seen).double().mean()) if rate is None else rate
+    share = int((~rows.seen).sum()) / len(rows.seen) if rate is None else rate
     if not 0 < share < 1:
         raise BadInput(f"the rate is the share of rows of absent classes, between 0 and 1; given: {rate}.")
     offset = _hard(rows, share) if count == "hard" else _soft(rows, share)
@@ -50,11 +50,14 @@ def _hard(rows: Snapshot, share: float) -> float:
 
 
 def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Half-way between the last of the lowest `share` of sorted values and the next one."""
-    k = min(max(round(share * len(values)), 0), len(values))
-    low = values[k - 1] if k > 0 else values[0] - 2
-    high = values[k] if k < len(values) else values[-1] + 2
-    return (low + high) / 2
+    """What the lowest `share` of sorted values are below: half-way between two of them where they are a whole number.
+
+    Elsewhere it is in proportion between two such places, so that it never jumps as the share or the values change.
+    """
+    values = torch.cat([values[:1] - 2, values, values[-1:] + 2])
+    place = min(max(share, 0.0), 1.0) * (len(values) - 2) + 0.5
+    k = int(place)
+    return torch.lerp(values[k], values[k + 1], place - k)
 
 
 def _soft(rows: Snapshot, share: float) -> float:

@@ -22,6 +22,6 @@ def source_data(evidence: Evidence, *, criterion: Literal["overall", "balanced",
     Source: Reclaim.
     """
     rows = evidence.need("source", by="source-data")
-    offset, value = best_on(rows, criterion)
-    reason = f"it gives the best {criterion} accuracy, {value:.3f}, on {len(rows)} rows of the pretraining domain"
-    return Selection(offset, reason, evidence={"source": len(rows)}, details={"criterion": criterion})
+    found = best_on(rows, criterion)
+    reason = f"around it {criterion} accuracy is best, {found.value:.3f} on {len(rows)} rows of the pretraining domain"
+    return Selection(found.offset, reason, evidence={"source": len(rows)}, details={"criterion": criterion})

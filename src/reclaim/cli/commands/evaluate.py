@@ -44,7 +44,7 @@ def command(
         if found.tradeoff.best_offset is not None:
             console.print(
                 f"ceiling on these rows: {100 * (found.tradeoff.best_all or 0):.1f} % over all classes, "
-                f"at offset {found.tradeoff.best_offset:.2f}"
+                f"near offset {found.tradeoff.best_offset:.2f}"
             )
         console.print(
             f"confidence: negative log-likelihood {found.confidence.nll:.3f}, "

@@ -32,13 +32,13 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
         evidence: Evidence = {"margin_before": pull.before, "margin_after": pull.after, "rows": len(absent)}
         return pull.answers(question, pull.rose(), verdict, evidence)
     outvoted = change((then.hit & ~then.right)[absent], (now.hit & ~now.right)[absent])
-    offset, ceiling = best(curve_of(steps_of(now)))
+    top = best(curve_of(steps_of(now)))
     right = float(now.right.double().mean())
     if outvoted.rose():
         verdict = (
             f"Yes. {outvoted.after:.1%} of the absent rows are recognised among absent classes but lose to a seen "
             f"class; before fine-tuning it was {outvoted.before:.1%}. The best single offset would lift accuracy over "
-            f"all classes from {right:.1%} to {ceiling:.1%} on these rows."
+            f"all classes from {right:.1%} to {top.ceiling:.1%} on these rows."
         )
     else:
         verdict = (
@@ -49,9 +49,9 @@ def logit_gap(before: Snapshot, after: Snapshot) -> Finding:
         "outvoted_before": outvoted.before,
         "outvoted_after": outvoted.after,
         "standard_error": outvoted.error,
-        "best_offset": offset,
+        "best_offset": top.offset,
         "accuracy": right,
-        "accuracy_at_best_offset": ceiling,
+        "accuracy_at_best_offset": top.ceiling,
         "absent_rows": int(absent.sum()),
     }
     return outvoted.answers(question, outvoted.rose(), verdict, evidence)

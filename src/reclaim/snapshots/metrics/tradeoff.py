@@ -13,6 +13,7 @@ from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.margins import Margins, margins
 
 __all__ = [
+    "Best",
     "Criterion",
     "Curve",
     "Steps",
@@ -28,21 +29,45 @@ __all__ = [
 
 Criterion = Literal["overall", "balanced", "harmonic"]
 
+_ONE_ROW_LESS = 0.1  # what a step weighs where one row less is right, beside one as wide where none is
+_WINDOW = 1e-4  # of the range of the margins: what margins are nearer than that step together
+_FAR = 30.0  # rows less, from which on a step weighs nothing
+_DEEP, _DEEP_SHARE = 4.0, 0.1  # what makes a valley of the steps around the middle: rows, or a share of the best
+
 
 @dataclass(frozen=True)
 class Curve:
     """Every pair of accuracies that some offset reaches, by growing offset; [K] float64 each.
 
     Attributes:
+        breaks: the breakpoints between the steps, [K - 1].
         offsets: one per step: between two neighbouring breakpoints, the outermost ones 1 beyond the last breakpoint.
         seen, absent: accuracy on rows of that group, all classes competing; NaN without such rows.
         all: accuracy on all rows.
+        rows: how many there are.
     """
 
+    breaks: Tensor
     offsets: Tensor
     seen: Tensor
     absent: Tensor
     all: Tensor
+    rows: int
+
+
+@dataclass(frozen=True)
+class Best:
+    """Where a criterion is largest.
+
+    Attributes:
+        offset: the middle of the offsets that are as good as the best, see `best`.
+        value: of the criterion with that offset.
+        ceiling: the largest value that any offset reaches.
+    """
+
+    offset: float
+    value: float
+    ceiling: float
 
 
 @dataclass(frozen=True)
@@ -90,11 +115,14 @@ def curve_of(steps: Steps) -> Curve:
         offsets = torch.cat([breaks[:1] - 1, (breaks[1:] + breaks[:-1]) / 2, breaks[-1:] + 1])
     else:
         offsets = torch.zeros_like(kept)
+    rows = max(1, steps.num_seen + steps.num_absent)
     return Curve(
+        breaks=breaks,
         offsets=offsets,
         seen=kept / (steps.num_seen or torch.nan),
         absent=gained / (steps.num_absent or torch.nan),
-        all=(kept + gained) / max(1, steps.num_seen + steps.num_absent),
+        all=(kept + gained) / rows,
+        rows=rows,
     )
 
 
@@ -110,11 +138,22 @@ def accuracies_at(steps: Steps, offset: float) -> tuple[float, float]:
     return kept / (steps.num_seen or torch.nan), won / (steps.num_absent or torch.nan)
 
 
-def best(points: Curve, criterion: Criterion = "overall") -> tuple[float, float]:
-    """The offset with the best value of the criterion, and that value; of equal ones the offset nearest to 0.
+def best(points: Curve, criterion: Criterion = "overall") -> Best:
+    """The middle of the offsets with which the criterion is as large as it gets, but for about one row.
+
+    The largest value alone is no firm ground: where two margins are closer than rounding, their order makes a step of
+    no width that is better than all others by one row, or unmakes it. So every step has a weight, its width times
+    10 ** -(rows that it has fewer right than the best one), and the offset has as much weight below as above. On one
+    plateau above all else that is its middle. Where a step is narrower than a ten-thousandth of the margins' range, its
+    rows are the mean over so much around it. So a step of no width has no say, and small changes of the logits move the
+    offset a little and no more. Between plateaus apart of equal weight, where the middle would cost rows, it is the
+    middle of the one nearest to 0.
 
     Args:
-        criterion: accuracy over all rows, the mean of seen and absent accuracy, or their harmonic mean.
+        criterion: accuracy over all rows, the mean of seen and absent accuracy, or their harmonic mean. A row is one
+            part of them in the number of all rows.
+
+    Source: Reclaim; docs/results/repair.md has the other ways that were tried.
     """
     if criterion == "overall":
         values = points.all
@@ -122,9 +161,45 @@ def best(points: Curve, criterion: Criterion = "overall") -> tuple[float, float]
         values = (points.seen + points.absent) / 2
     else:
         values = 2 * points.seen * points.absent / (points.seen + points.absent).clamp_min(1e-300)
-    top = values.max()
-    candidates = points.offsets[values == top]
-    return float(candidates[candidates.abs().argmin()]), float(top)
+    breaks, less = points.breaks, (values.max() - values) * points.rows
+    ends = torch.cat([breaks[:1] - 2, breaks, breaks[-1:] + 2]) if len(breaks) else breaks.new_tensor([-1.0, 1.0])
+    offset = _middle(ends, less, float(values.max()) * points.rows)
+    at = int(torch.searchsorted(breaks, offset))
+    return Best(offset, float(values[at]), float(values.max()))
+
+
+def _middle(ends: Tensor, less: Tensor, most: float) -> float:
+    """The offset with as much weight below as above.
+
+    Args:
+        ends: of the steps, [K + 1].
+        less: rows that a step has fewer right than the best one, [K].
+        most: rows that the best one has right.
+    """
+    areas = torch.cat([less.new_zeros(1), (ends.diff() * less).cumsum(0)])
+
+    def mean(low: Tensor, high: Tensor) -> Tensor:
+        """Of `less` between offsets."""
+        x = torch.stack([low, high]).clamp(ends[0], ends[-1])
+        step = (torch.searchsorted(ends, x, right=True) - 1).clamp(0, len(less) - 1)
+        area = areas[step] + (x - ends[step]) * less[step]
+        return (area[1] - area[0]) / (x[1] - x[0])
+
+    near = (less < _FAR).nonzero().squeeze(1)
+    low, high = ends[near], ends[near + 1]
+    middle, half = (low + high) / 2, _WINDOW * (ends[-1] - ends[0]) / 2
+    missed = mean(middle - half, middle + half)
+    base = missed.min()
+    weights = (high - low) * _ONE_ROW_LESS ** (missed - base)
+    below = weights.cumsum(0)
+    marks = below[-1] * below.new_tensor([0.45, 0.5, 0.55])
+    at = torch.searchsorted(below, marks)
+    found = high[at] - (below[at] - marks) / weights[at] * (high - low)[at]
+    deep = mean(found[0], found[2]) - (weights * missed).sum() / below[-1]
+    if float(deep) <= min(_DEEP, _DEEP_SHARE * most):
+        return float(found[1])
+    heavy = middle[2 * weights > weights.max()]
+    return float(heavy[heavy.abs().argmin()])
 
 
 def area(logits: Array, labels: Array, seen: Array) -> float | None:
