@@ -28,6 +28,7 @@ bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.speed.prediction
 	$(BIN)/python -m benchmarks.speed.predict_loop
 	$(BIN)/python -m benchmarks.speed.loop
+	$(BIN)/python -m benchmarks.speed.device
 	$(BIN)/python -m benchmarks.calibration.tables
 	$(BIN)/python -m benchmarks.repairs.choosing
 
