@@ -13,6 +13,7 @@ from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
 from reclaim.training.trained import Part
 from tests import toys
+from tests.pretended import pretended
 
 DATA = toys.data()
 BUDGET = Budget(epochs=4, learning_rate=0.05, batch_size=16)
@@ -270,3 +271,27 @@ def test_loops_may_stand_inside_each_other() -> None:
         batch.backward(classification(batch))
         batch.step()
     torch.testing.assert_close(model.weights, alone, rtol=0, atol=0)
+
+
+def test_processes_that_decode_change_nothing_and_what_is_wrong_there_is_one_message() -> None:
+    weights = [fit(toys.classifier(), DATA, replace(BUDGET, workers=workers)).weights for workers in (0, 2)]
+    assert toys.same(*weights)
+    split = DATA.split("train")
+
+    def read(i: int):
+        if i == 7:
+            raise BadInput("row 7 cannot be read.")
+        return split.read(i)
+
+    broken = replace(DATA, splits={"train": replace(split, read=read)})
+    with pytest.raises(BadInput, match=r"^row 7 cannot be read\.$"):
+        fit(toys.classifier(), broken, replace(BUDGET, workers=2))
+
+
+def test_auto_is_the_card_on_which_the_network_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECLAIM_DEVICE")
+    with pretended(cards=2):
+        model = toys.classifier()
+        model.module.to("cuda:1")
+        for batch in steps(model, DATA, replace(BUDGET, steps=1)):
+            assert str(batch.y.device) == "cuda:1"

@@ -132,3 +132,14 @@ def test_where_the_loss_is_the_callers_the_error_says_what_to_do_and_the_state_s
     with resuming(tmp_path):
         assert toys.same(trained(small(16)).weights, trained(small(16)).weights)
     assert (tmp_path / "fit-1").is_dir()
+
+
+def test_a_network_that_does_not_fit_is_one_message(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model = toys.classifier()
+    monkeypatch.setattr(nn.Module, "_apply", full)
+    with pytest.raises(BadInput, match=f"the memory of {device} does not suffice: CUDA out of memory"):
+        fit(model, DATA, replace(BUDGET, device=str(device)))
+    assert model.last_layer.weight.device.type == "cpu"

@@ -33,7 +33,7 @@ def recipe_of(after: str, inference: Inference) -> "Retrain":
     recipe, method = find("recipes", record["recipe"]), describe("recipes", record["recipe"])
     numbers = {key: value for key, value in method.renamed(record).items() if key in method.numbers}
     try:
-        budget = Budget(**record["budget"] | {"workers": inference.workers or 0, "device": inference.device})
+        budget = Budget(**record["budget"] | {"workers": inference.workers, "device": inference.device})
     except TypeError as error:
         raise BadInput(f"{path} was written by another version of Reclaim: {error}.\n  Fine-tune again.") from error
     return lambda model, data: recipe(model, data, budget, **numbers)

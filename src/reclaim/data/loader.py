@@ -16,7 +16,7 @@ from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Augment, Inputs, Maker
 from reclaim.data.records import Split
 
-__all__ = ["Batch", "Batches", "Examples", "batches", "moved", "parts_of", "placed"]
+__all__ = ["Batch", "Batches", "Examples", "as_it_is", "batches", "moved", "parts_of", "placed"]
 
 Batch = tuple[Inputs, Tensor]  # inputs [B, …] and labels [B]
 
@@ -96,14 +96,15 @@ def batches(
         whole,
         batch_size=None,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         multiprocessing_context=how,
         pin_memory=pinned,
     )
     return Batches(loader)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """For a loader of whole batches."""
     return batch
 
 

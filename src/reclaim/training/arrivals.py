@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reclaim.core.compat import leaves
-from reclaim.data.inputs.protocol import Inputs, Maker
-from reclaim.data.loader import Examples, placed
+from reclaim.core.errors import BadInput, BadKind
+from reclaim.data.inputs.protocol import Inputs, Maker, tensors_in
+from reclaim.data.loader import Batch, Batches, Examples, as_it_is, placed
 from reclaim.data.records import Split
+from reclaim.data.workers import default_workers
 from reclaim.training.budget import Budget
 
 __all__ = ["Placed", "arrivals"]
 
 Placed: TypeAlias = tuple[Inputs, Tensor, Tensor]  # inputs [B, …] and labels [B] on the device, rows [B] on the CPU
-Made: TypeAlias = tuple[Inputs, Tensor]  # the first two
 Part: TypeAlias = tuple[int, list[int]]  # an epoch, and rows of it
 
 
@@ -38,19 +40,25 @@ def arrivals(
             ahead.append(part)
             yield epoch, part.tolist()
 
+    on_gpu = device.type == "cuda"
+    workers = budget.workers
+    if workers is None:
+        workers = default_workers(rows, make, budget.batch_size, on_gpu=device.type != "cpu")
     loader = DataLoader(
         _Drawn(rows, make, budget),
         batch_size=None,
         sampler=noted(),
-        num_workers=budget.workers,
-        collate_fn=_as_it_is,
-        pin_memory=device.type == "cuda",
+        num_workers=workers,
+        collate_fn=as_it_is,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        pin_memory=on_gpu and all(tensor.device.type == "cpu" for tensor in tensors_in(make(rows.read(0)))),
     )
-    for x, y in beside(loader, device) if device.type == "cuda" else loader:
+    made = Batches(loader)
+    for x, y in beside(made, device) if on_gpu else made:
         yield placed(x, device), y.to(device), ahead.popleft()
 
 
-def beside(batches: Iterable[Made], device: torch.device) -> Iterator[Made]:
+def beside(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches on the GPU, each copied from pinned memory in a stream of its own."""
     stream = torch.cuda.Stream(device)
     for x, y in batches:
@@ -63,17 +71,16 @@ def beside(batches: Iterable[Made], device: torch.device) -> Iterator[Made]:
         yield here
 
 
-class _Drawn(Dataset[Made]):
-    """Whole batches by their epoch and rows."""
+class _Drawn(Dataset[Batch | BadInput | BadKind]):
+    """Whole batches by their epoch and rows; what is wrong with one comes back as an error."""
 
     def __init__(self, rows: Split, make: Maker, budget: Budget) -> None:
         self.rows, self.make, self.budget = rows, make, budget
 
-    def __getitem__(self, part: Part) -> Made:
+    def __getitem__(self, part: Part) -> Batch | BadInput | BadKind:
         epoch, rows = part
         examples = Examples(self.rows, self.make, self.budget.augment, (self.budget.seed, epoch))
-        return examples.collate([examples[i] for i in rows])
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
+        try:
+            return examples.collate([examples[i] for i in rows])
+        except (BadInput, BadKind) as error:
+            return error

@@ -27,7 +27,8 @@ class Budget:
         device: "auto" is a GPU if there is one (or what RECLAIM_DEVICE says); or "cpu", "cuda", "cuda:1", "mps".
         precision: "no" is float32 throughout; "fp16" needs a GPU.
         accumulate: batches whose gradients are added up before a step.
-        workers: processes that decode examples; 0 decodes in the main one.
+        workers: processes that decode examples; 0 decodes in the main one. By default there are some where the
+            examples are images, many, and the machine has four cores or more.
         steps: batches in all, instead of `epochs`; passes follow each other until they are used up.
         absent_rows: "keep" holds the head's rows of absent classes at their weights; "train" trains them like the rest.
     """
@@ -42,7 +43,7 @@ class Budget:
     device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
     accumulate: int = 1
-    workers: int = 0
+    workers: int | None = None
     steps: int | None = None
     absent_rows: Literal["keep", "train"] = "keep"
 
@@ -62,7 +63,7 @@ class Budget:
             ("epochs", self.epochs, 0),
             ("batch size", self.batch_size, 1),
             ("accumulate", self.accumulate, 1),
-            ("workers", self.workers, 0),
+            ("workers", self.workers or 0, 0),
             ("weight decay", self.weight_decay, 0),
             ("steps", self.steps or 0, 0),
         ):

@@ -18,6 +18,7 @@ from reclaim.core.errors import Argument, BadInput
 from reclaim.core.progress import track
 from reclaim.data.inputs.protocol import Maker
 from reclaim.data.records import Split
+from reclaim.models.placement import enough_memory
 from reclaim.training.arrivals import Placed, arrivals
 from reclaim.training.batch import Batch
 from reclaim.training.budget import Budget
@@ -67,11 +68,14 @@ def module_steps(
     """
     if budget.spends_nothing:
         return
-    accelerator = accelerator_for(budget)
+    accelerator = accelerator_for(budget, net)
     course = _course(rows, budget, order, accelerator)
     span = range(course.total) if span is None else span
     given: list[nn.Parameter | Part] = list(net.parameters() if params is None else params)
-    with engine_of(accelerator, net, given, budget, train=mode == "train") as engine:
+    with (
+        enough_memory(accelerator.device),
+        engine_of(accelerator, net, given, budget, train=mode == "train") as engine,
+    ):
         run = RunState(accelerator, _about(budget, rows, span, course.total, engine.device), span.start, state)
         parts = course.parts(range(run.number, span.stop))
         arriving = arrivals(rows, make, budget, parts, accelerator.device)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from accelerate import Accelerator, PartialState
 from accelerate.utils import get_int_from_env, parse_flag_from_env
+from torch import nn
 
 from reclaim.core.compat import process_on, reset_accelerator
 from reclaim.core.devices import find_device
 from reclaim.core.errors import Argument, BadInput
+from reclaim.models.placement import device_of, where_to_run
 from reclaim.training.budget import Budget
 
 __all__ = ["accelerator_for", "end_together", "processes"]
@@ -51,12 +53,15 @@ def end_together(several: PartialState) -> None:
         several.destroy_process_group()
 
 
-def accelerator_for(budget: Budget) -> Accelerator:
-    """The Accelerator of a run, on the device and in the precision of its budget; it moves no network.
+def accelerator_for(budget: Budget, net: nn.Module) -> Accelerator:
+    """The Accelerator of a run of the network, on the device and in the precision of its budget; it moves no network.
+
+    "auto" is the GPU on which the network lies, where one process trains it.
 
     Raises: BadInput if there is no such device, or it does not compute in that precision.
     """
-    device = processes(budget.device).device
+    alone_there = budget.device == "auto" and device_of(net).type != "cpu" and get_int_from_env(STARTED, 1) == 1
+    device = (process_on(where_to_run("auto", net)) if alone_there else processes(budget.device)).device
     if budget.precision == "fp16" and device.type == "cpu":  # Accelerate would train in float32 and say nothing
         raise BadInput(
             "a CPU does not train in half precision of the kind fp16.",
