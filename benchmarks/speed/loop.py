@@ -7,8 +7,8 @@ times are medians over the turns, ratios medians over the rounds. It is processo
 runs on a machine disturbs that least; and memory that is freed stays with the process, because which of the loops gives
 it back to the system, and asks for it again, is chance. On a terminal our loop draws its progress bar, too.
 
-"Placed" is the bare loop on images that lie as the library lays them, with their channels last, which is faster on GPUs
-and for most networks on CPUs, but not for ResNet-18 in training: the rest is what the loop itself costs.
+"Placed" is the bare loop on images that lie as the library lays them, with their channels last, and weights as they
+were; our loop lays both.
 """
 
 from __future__ import annotations
