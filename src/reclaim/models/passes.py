@@ -205,6 +205,9 @@ def _ahead(batches: Iterable[Batch], where: torch.device) -> Iterator[Inputs]:
     copying, running = torch.cuda.Stream(where), torch.cuda.current_stream(where)
     under_way: deque[tuple[torch.cuda.Event, Inputs]] = deque()  # inputs are held until the network has read them
     for x, _ in batches:
+        if all(tensor.device == where for tensor in tensors_in(x)):  # made there, in the order of what is run
+            yield x
+            continue
         if len(under_way) == AHEAD:
             under_way.popleft()[0].synchronize()
         try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from reclaim.core.checks import check_groups
+from reclaim.core.devices import find_device
 from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
@@ -60,6 +61,7 @@ def repair(
     """
     check_retrain(choices, retrain)
     inference = inference if device is None else replace(inference, device=device)
+    find_device(inference.device)
     given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference))
     rows, run, source = divide(given.data, choices), given.inference, Prepared()
     mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run, source)

@@ -74,9 +74,9 @@ def command(
         else:
             if data is None:
                 raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
-            retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             note("device", device_for(inference.device))
             note("precision", inference.precision)
+            retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             models = open_model(before, inputs), open_model(after, inputs)
             rows = _target(data, seen, models[1], skip_bad=skip_bad)
             others = _more(more.places, rows)
