@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from benchmarks.speed.trade_off_curve import ours as curve_and_area
 from reclaim.calibration.evidence import Evidence
 from reclaim.core.devices import find_device
 from reclaim.core.extras import require
-from reclaim.core.inference import Inference
+from reclaim.core.inference import Inference, Precision
 from reclaim.core.registry import find
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.load import load_data
@@ -49,6 +49,7 @@ from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, steps
 
 CLASSES = 100
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16")
 CIFAR = Preprocess(channels=3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
@@ -205,11 +206,11 @@ def predictions(size: Size, device: torch.device, rounds: int) -> Iterator[Line]
     data = pictures(size)
     model = classifier(size, data)
     bare_model = classifier(size, data)
-    for workers in (0, size.workers):
-        inference = Inference(size.batch, workers, str(device))
+    for precision, workers in product(PRECISIONS, (0, size.workers)):
+        inference = Inference(size.batch, workers, str(device), precision)
         ours = partial(predict, model, data, "test", inference=inference)
-        bare = partial(bare_prediction, bare_model, data, size, workers, device, "no")
-        yield paired(f"predict, float32, {workers} workers", ours, bare, rounds, device)
+        bare = partial(bare_prediction, bare_model, data, size, workers, device, precision)
+        yield paired(f"predict, {precision}, {workers} workers", ours, bare, rounds, device)
 
 
 def trainings(size: Size, device: torch.device, rounds: int) -> Iterator[Line]:

@@ -21,11 +21,17 @@ def plain() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 257), nn.ReLU(), nn.Linear(257, 5))
 
 
-@pytest.fixture(scope="module")
-def repairs() -> list[Repair[Classifier]]:
+def normed() -> nn.Module:
+    """With a batch norm, whose statistics are measured again."""
+    return nn.Sequential(nn.Linear(3, 257), nn.BatchNorm1d(257), nn.ReLU(), nn.Linear(257, 5))
+
+
+@pytest.fixture(scope="module", params=[plain, normed])
+def repairs(request: pytest.FixtureRequest) -> list[Repair[Classifier]]:
     everything = toys.replace_seen(toys.data(n=1500, spread=1.2), torch.ones(5, dtype=torch.bool))
     torch.manual_seed(0)
-    before = fine_tune(Classifier(plain(), "2", classes=toys.CLASSES), everything, BUDGET)
+    module = request.param()
+    before = fine_tune(Classifier(module, str(len(module) - 1), classes=toys.CLASSES), everything, BUDGET)
     after = fine_tune(before, DATA, BUDGET)
     sizes = (32, 256, 1000)
     return [repair(before, after, DATA, inference=Inference(batch_size=size, device="cpu")) for size in sizes]
