@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -30,6 +29,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from benchmarks.repairs.choosing import evidence
+from benchmarks.speed.paired import Line, paired
 from benchmarks.speed.trade_off_curve import data as logits
 from benchmarks.speed.trade_off_curve import ours as curve_and_area
 from reclaim.calibration.evidence import Evidence
@@ -67,52 +67,6 @@ class Size:
 
 CARD = Size("resnet50", 224, 4096, 256, 12, min(12, os.cpu_count() or 1))
 SMALL = Size("resnet18", 64, 192, 32, 2, min(2, os.cpu_count() or 1))
-
-
-@dataclass(frozen=True)
-class Line:
-    """What was measured against what: seconds of each by round."""
-
-    name: str
-    ours: list[float]
-    bare: list[float]
-
-    def __str__(self) -> str:
-        ratios = [a / b for a, b in zip(self.ours, self.bare, strict=True)]
-        ratio, low, high = statistics.median(ratios), min(ratios), max(ratios)
-        noisy = " noisy" if high - low > 0.1 * ratio else ""
-        times = " | ".join(f"{1e3 * statistics.median(seconds):,.1f}" for seconds in (self.ours, self.bare))
-        return f"| {self.name} | {ratio:.2f} | {low:.2f} to {high:.2f}{noisy} | {times} |"
-
-
-def paired(
-    name: str, ours: Callable[[], object], bare: Callable[[], object], rounds: int, device: torch.device
-) -> Line:
-    """Both once for what is done once, then in turns, each of them first in every other round."""
-    calls = (ours, bare)
-    for call in calls:
-        _seconds(call, device)
-    taken: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        for which in (0, 1) if number % 2 else (1, 0):
-            taken[which].append(_seconds(calls[which], device))
-    return Line(name, *taken)
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    wait_for(device)
-    start = time.perf_counter()
-    call()
-    wait_for(device)
-    return time.perf_counter() - start
-
-
-def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def pictures(size: Size) -> Data:
