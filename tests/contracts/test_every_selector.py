@@ -1,7 +1,6 @@
 """What every selector must do, whatever its method.
 
-What differs is said by the method's own test file: with the evidence named in ``INSTEAD``, it reads no held-out rows;
-``PARTED`` is how far it may move where rows that step together are parted by rounding.
+What differs is said by the method's own test file: with the evidence named in ``INSTEAD``, it reads no held-out rows.
 """
 
 import importlib
@@ -127,7 +126,6 @@ def test_rounding_moves_it_by_no_more_than_rounding(name: str) -> None:
 @EVERY
 def test_rows_that_step_together_may_part_by_rounding(name: str) -> None:
     """On a coarse grid rows of both groups have the same margins, and noise sets each before or after the others."""
-    own = importlib.import_module(f"tests.calibration.selectors.test_{name.replace('-', '_')}")
 
     def coarse(rows: Snapshot) -> Snapshot:
         own = torch.zeros_like(rows.logits) if rows.labels is None else torch.nn.functional.one_hot(rows.labels, 7)
@@ -137,7 +135,7 @@ def test_rows_that_step_together_may_part_by_rounding(name: str) -> None:
     plain = choose(name, given).offset
     for _ in range(3):
         noisy = each(given, lambda rows: replace(rows, logits=rows.logits + noise(rows, random)))
-        assert choose(name, noisy).offset == pytest.approx(plain, abs=vars(own).get("PARTED", 1e-3))
+        assert choose(name, noisy).offset == pytest.approx(plain, abs=1e-3)
 
 
 def noise(rows: Snapshot, random: torch.Generator) -> torch.Tensor:

@@ -15,6 +15,7 @@ from reclaim.core.inference import Inference
 from reclaim.core.notes import note, noted
 from reclaim.data.records import Data
 from reclaim.models import passes
+from reclaim.models.batch_norm import measure_again
 from reclaim.models.classifier import Classifier
 from reclaim.models.predict import predict
 from tests import toys
@@ -79,6 +80,24 @@ def test_half_precision_is_near_and_its_change_is_said(caplog: pytest.LogCapture
     assert 0 < change["largest_logit"] < 0.1
     assert change["share_of_answers"] == pytest.approx(float((made.argmax(1) != exact.argmax(1)).double().mean()))
     assert "bf16 on cpu: of 60 rows that were also run in float32" in caplog.text and made.dtype == torch.float32
+
+
+class Switches(toys.Net):
+    """Notes what convolutions and products of float32 are computed in while it runs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.now = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("float32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_single_precision_is_single_and_the_switches_return(precision: str, kind: str) -> None:
+    model = replace(toys.classifier(), module=Switches().eval())
+    before = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    predict(model, DATA, "val", inference=Inference(batch_size=40, precision=precision))
+    assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+    assert model.module.now == (kind, kind)
+    assert measure_again(model, DATA.split("val")).module.now == ("ieee", "ieee")
 
 
 def test_what_fp16_does_not_hold_is_named_with_its_row_and_layer() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ __all__ = [
     "process_on",
     "reset_accelerator",
     "rows_for",
+    "single_precision",
     "tensor_without_values",
 ]
 
@@ -97,6 +98,27 @@ def reset_accelerator() -> None:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()
+
+
+@contextmanager
+def single_precision(kind: Literal["ieee", "tf32"]) -> Iterator[None]:
+    """Within it, products and convolutions of float32 on a GPU are computed in that; torch's switches return.
+
+    When it goes: torch 2.9 gave each kind of operation a switch of its own, and the older ones, of torch 2.6, may not
+    be read once a newer one was set.
+    """
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    newer = "conv" in vars(type(cudnn)) or "conv" in vars(cudnn)
+    switches, name = ((cudnn.conv, matmul), "fp32_precision") if newer else ((cudnn, matmul), "allow_tf32")
+    before = [getattr(switch, name) for switch in switches]
+    for switch in switches:
+        setattr(switch, name, kind if newer else kind == "tf32")
+    try:
+        yield
+    finally:
+        for switch, was in zip(switches, before, strict=True):
+            setattr(switch, name, was)
 
 
 @contextmanager

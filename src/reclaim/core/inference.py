@@ -10,7 +10,7 @@ from reclaim.core.errors import BadInput, unknown
 
 __all__ = ["Inference", "Precision"]
 
-Precision = Literal["float32", "bf16", "fp16"]
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Inference:
         workers: processes that decode examples; 0 decodes in the main one. By default there are some where the
             examples are images, many, and the machine has four cores or more.
         device: "auto" is a GPU if there is one; or "cpu", "cuda", "cuda:1", "mps".
-        precision: of a network's arithmetic; bf16 and fp16 are faster on most GPUs, and change answers a little, which
-            is measured and said.
+        precision: of a network's arithmetic; tf32, bf16 and fp16 are faster on most GPUs, and change answers a little,
+            which is measured and said. float32 is that, also where torch would take TF32 for convolutions.
     """
 
     batch_size: int | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reclaim.core.errors import BadInput, BadKind
-from reclaim.data.inputs.protocol import Augment, Inputs, Maker
+from reclaim.data.inputs.protocol import Augment, Inputs, Maker, tensors_in
 from reclaim.data.records import Split
 
-__all__ = ["Batch", "Batches", "Examples", "as_it_is", "batches", "moved", "parts_of", "placed"]
+__all__ = ["Batch", "Batches", "Examples", "arriving", "as_it_is", "batches", "moved", "parts_of", "placed"]
 
 Batch = tuple[Inputs, Tensor]  # inputs [B, …] and labels [B]
+
+AHEAD = 2  # batches that may lie on a GPU at once
 
 
 class Examples(Dataset[tuple[Inputs, Tensor]]):
@@ -131,3 +134,32 @@ def placed(x: Inputs, device: torch.device, *, wait: bool = True) -> Inputs:
 def moved(x: Inputs, device: torch.device) -> Inputs:
     """Inputs [B, …] on the device, laid out as they are."""
     return x.to(device) if isinstance(x, Tensor) else {name: tensor.to(device) for name, tensor in x.items()}
+
+
+def arriving(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The batches; on a GPU each is copied there in a stream of its own, while what was given before it is computed.
+
+    One that does not fit beside what is there is given as it is.
+    """
+    if device.type != "cuda":
+        yield from batches
+        return
+    copying, running = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    under_way: deque[tuple[torch.cuda.Event, Batch]] = deque()  # they are held until they have been read
+    for x, y in batches:
+        if all(tensor.device == device for tensor in tensors_in(x)):  # made there, in the order of what is run
+            yield x, y
+            continue
+        if len(under_way) == AHEAD:
+            under_way.popleft()[0].synchronize()
+        there: Batch = x, y
+        try:
+            with torch.cuda.stream(copying):
+                there = placed(x, device, wait=False), y.to(device, non_blocking=True)
+        except torch.OutOfMemoryError:
+            pass
+        running.wait_stream(copying)
+        yield there
+        under_way.append((running.record_event(), there))
+    for event, _ in under_way:
+        event.synchronize()

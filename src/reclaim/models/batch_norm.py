@@ -18,6 +18,7 @@ from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.placement import enough_memory, placed_on, where_to_run
+from reclaim.models.precision import in_precision
 from reclaim.models.weights import is_running_statistic
 
 __all__ = ["measure_again", "statistics_differ"]
@@ -63,6 +64,7 @@ def measure_again(
         placed_on(fresh.module, where, returns=True),
         evaluating(fresh.module) as module,
         _measuring(module),
+        in_precision("float32", where),
     ):
         for x, _ in track(chunks, "batch norm", total=len(chunks)):
             logits_of(module, placed(x, where))

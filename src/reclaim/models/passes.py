@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from reclaim.core.inference import Inference, Precision
 from reclaim.core.notes import note
 from reclaim.core.progress import track
 from reclaim.data.inputs.protocol import Inputs, part, tensors_in
-from reclaim.data.loader import Batch, placed
+from reclaim.data.loader import arriving, placed
 from reclaim.data.records import Split
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
@@ -31,7 +30,6 @@ T = TypeVar("T")
 Take = Callable[[int, Tensor, Tensor], None]  # the first row, logits [B, C] and inputs of the head [B, D]
 
 KEPT = 64 << 20  # bytes of answers that are left on a GPU before they are fetched
-AHEAD = 2  # batches that may lie on a GPU at once
 
 
 def pass_over(
@@ -60,7 +58,7 @@ def pass_over(
     """
     where = where_to_run(inference.device, model.module)
     columns = None if model.classes == classes else model.columns(classes).to(where)
-    half = inference.precision != "float32"
+    less = inference.precision != "float32"
     with (
         torch.no_grad(),
         enough_memory(where),
@@ -78,11 +76,11 @@ def pass_over(
 
         batches = source(model, rows, inference)
         in_halves = _InHalves(where)
-        kept = _Kept(_checked(take, model, rows, inference.precision, where) if half else take, where)
-        for count, x in enumerate(track(_ahead(batches, where), what, total=len(batches))):
+        kept = _Kept(_checked(take, model, rows, inference.precision, where) if less else take, where)
+        for count, (x, _) in enumerate(track(arriving(batches, where), what, total=len(batches))):
             made = list(in_halves(answered, x))
-            if half and not count:
-                with torch.autocast(where.type, enabled=False):
+            if less and not count:
+                with in_precision("float32", where):
                     exact = list(_InHalves(where)(answered, x))
                 z, z32 = (torch.cat([z for z, _ in answers]) for answers in (made, exact))
                 said_change(z, z32, inference.precision, where)
@@ -194,29 +192,3 @@ def _averaged(f: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     if f.ndim == 2:
         return f
     return f.flatten(2).mean(dim=2) if isinstance(layer, nn.Conv2d) else f.flatten(1, -2).mean(dim=1)
-
-
-def _ahead(batches: Iterable[Batch], where: torch.device) -> Iterator[Inputs]:
-    """Inputs on the device; on a GPU the next ones are copied while the network runs on these."""
-    if where.type != "cuda":
-        for x, _ in batches:
-            yield x
-        return
-    copying, running = torch.cuda.Stream(where), torch.cuda.current_stream(where)
-    under_way: deque[tuple[torch.cuda.Event, Inputs]] = deque()  # inputs are held until the network has read them
-    for x, _ in batches:
-        if all(tensor.device == where for tensor in tensors_in(x)):  # made there, in the order of what is run
-            yield x
-            continue
-        if len(under_way) == AHEAD:
-            under_way.popleft()[0].synchronize()
-        try:
-            with torch.cuda.stream(copying):
-                there = placed(x, where, wait=False)
-        except torch.OutOfMemoryError:
-            there = x  # the network takes it in halves
-        running.wait_stream(copying)
-        yield there
-        under_way.append((running.record_event(), there))
-    for event, _ in under_way:
-        event.synchronize()

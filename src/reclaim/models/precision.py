@@ -1,15 +1,16 @@
-"""Half precision: within it, what it changes, and where it overflows."""
+"""Precision: what networks compute in, what less of it changes, and where it overflows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reclaim.core.compat import single_precision
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Precision
 from reclaim.core.notes import note
@@ -23,9 +24,19 @@ log = logging.getLogger(__name__)
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def in_precision(precision: Precision, where: torch.device) -> AbstractContextManager[Any]:
-    """Within it networks compute in that precision on the device; float32 leaves them as they are."""
-    return nullcontext() if precision == "float32" else torch.autocast(where.type, dtype=TYPES[precision])
+@contextmanager
+def in_precision(precision: Precision, where: torch.device) -> Iterator[None]:
+    """Within it networks compute in that precision on the device.
+
+    By itself torch takes TF32, of ten bits, for convolutions on a GPU. Then a GPU and a CPU give other answers.
+    """
+    with single_precision("tf32" if precision == "tf32" else "ieee"):
+        if precision in TYPES:
+            with torch.autocast(where.type, dtype=TYPES[precision]):
+                yield
+        else:
+            with torch.autocast(where.type, enabled=False):
+                yield
 
 
 def said_change(z: Tensor, exact: Tensor, precision: Precision, where: torch.device) -> None:
@@ -45,7 +56,7 @@ def check_overflow(module: nn.Module, x: Inputs, row: str, precision: Precision,
 
     Raises: BadInput, with the row and the first layer that overflows.
     """
-    with torch.autocast(where.type, enabled=False):
+    with in_precision("float32", where):
         if not torch.isfinite(logits_of(module, x)).all():
             return
     with _first_overflow(module) as found:

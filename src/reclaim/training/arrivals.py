@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reclaim.core.compat import leaves
 from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Inputs, Maker, tensors_in
-from reclaim.data.loader import Batch, Batches, Examples, as_it_is, placed
+from reclaim.data.loader import Batch, Batches, Examples, arriving, as_it_is, placed
 from reclaim.data.records import Split
 from reclaim.data.workers import default_workers
 from reclaim.training.budget import Budget
@@ -54,21 +53,8 @@ def arrivals(
         pin_memory=on_gpu and all(tensor.device.type == "cpu" for tensor in tensors_in(make(rows.read(0)))),
     )
     made = Batches(loader)
-    for x, y in beside(made, device) if on_gpu else made:
+    for x, y in arriving(made, device):
         yield placed(x, device), y.to(device), ahead.popleft()
-
-
-def beside(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """The batches on the GPU, each copied from pinned memory in a stream of its own."""
-    stream = torch.cuda.Stream(device)
-    for x, y in batches:
-        with torch.cuda.stream(stream):
-            here = placed(x, device, wait=False), y.to(device, non_blocking=True)
-        now = torch.cuda.current_stream(device)
-        now.wait_stream(stream)
-        for tensor in leaves(here):
-            tensor.record_stream(now)  # its memory is not used again before what runs there now is done
-        yield here
 
 
 class _Drawn(Dataset[Batch | BadInput | BadKind]):

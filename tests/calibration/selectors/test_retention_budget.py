@@ -14,8 +14,6 @@ from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.snapshot import Snapshot
 from tests import toys
 
-PARTED = 0.5  # it counts rows one by one, so it may lose some of those that have parted: a step of the grid
-
 
 def lost(rows: Snapshot, offset: float) -> int:
     """Rows that were right and are no longer, with equal logits counted as lost."""

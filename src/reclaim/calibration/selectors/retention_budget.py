@@ -12,6 +12,7 @@ from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
 from reclaim.core.groups import group_weights
 from reclaim.snapshots.metrics.margins import Margins, margins
+from reclaim.snapshots.metrics.tradeoff import WINDOW
 
 __all__ = ["retention_budget", "rows_needed"]
 
@@ -34,9 +35,10 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
     Source: Angelopoulos et al., "Conformal Risk Control", ICLR 2024; Angelopoulos et al., "Learn then Test", 2021; of
         groups and a confidence Bentkus' inequality, as in Bates et al., "Distribution-Free, Risk-Controlling Prediction
         Sets", JACM 2021: the bound of counts, rounded against us, at a risk that is e times smaller.
-    Differs: the supremum is not attained, so the middle of the last step that keeps the promise is taken; if every
-        offset keeps it, one just beyond the largest margin. With a reference and a confidence, losses and gains are
-        bounded apart (Clopper-Pearson, half of the risk each), because their difference is not binomial.
+    Differs: the supremum is not attained, so the middle of the last step that keeps the promise is taken, of those that
+        rounding does not make; if every offset keeps it, one just beyond the largest margin. With a reference and a
+        confidence, losses and gains are bounded apart (Clopper-Pearson, half of the risk each), because their
+        difference is not binomial.
     """
     rows, reference = evidence.need("seen", by="retention-budget"), evidence.reference
     n, units = rows.units, "rows" if rows.groups is None else "groups of rows"
@@ -51,7 +53,6 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
     was_right = m.right
     if reference is not None:
         was_right = margins(reference.logits, reference.known_labels, reference.seen).right
-
     edges, lost, gained = _steps(m, was_right, rows.groups)
     bound = _bound(lost, gained, n, risk)
     kept = int((bound <= budget + 1e-12).long().cumprod(dim=0).sum())  # steps until the first broken promise
@@ -63,10 +64,11 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
             evidence={"seen": len(rows)},
             details=spent,
         )
-    offset = float((edges[kept - 1] + edges[kept]) / 2) if kept < len(edges) else float(edges[-1]) + 1
+    offset = _before(edges, kept) if kept < len(edges) else float(edges[-1]) + 1
     each = "" if rows.groups is None else " groups, each counted once"
     how = "in expectation" if confidence is None else f"with probability {confidence:g}"
-    loss = float(lost[kept - 1] - gained[kept - 1]) / n
+    at = int(torch.searchsorted(edges, offset, right=True)) - 1
+    loss = float(lost[at] - gained[at]) / n
     return Selection(
         offset=offset,
         reason=f"it is the largest offset that spends a budget of {budget:g}: {loss:.3f} of {n} held-out {units} "
@@ -75,6 +77,13 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
         guarantee=f"seen accuracy falls by at most {budget:g} {how}, n = {n}{each}",
         details={**spent, "held_out_loss": loss},
     )
+
+
+def _before(edges: Tensor, broken: int) -> float:
+    """The middle of the step that ends where the promise breaks; edges nearer to it than rounding are no step."""
+    end = edges[broken]
+    begins = edges[: int((edges < end - WINDOW * (edges[-1] - edges[0])).sum())]
+    return float((begins[-1] if len(begins) else edges[0]) + end) / 2
 
 
 def _bound(lost: Tensor, gained: Tensor, n: int, risk: float | None) -> Tensor:

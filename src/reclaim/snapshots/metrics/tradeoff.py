@@ -13,6 +13,7 @@ from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.margins import Margins, margins
 
 __all__ = [
+    "WINDOW",
     "Best",
     "Criterion",
     "Curve",
@@ -30,7 +31,7 @@ __all__ = [
 Criterion = Literal["overall", "balanced", "harmonic"]
 
 _ONE_ROW_LESS = 0.1  # what a step weighs where one row less is right, beside one as wide where none is
-_WINDOW = 1e-4  # of the range of the margins: what margins are nearer than that step together
+WINDOW = 1e-4  # of the range of the margins: what margins are nearer than that step together
 _FAR = 30.0  # rows less, from which on a step weighs nothing
 _DEEP, _DEEP_SHARE = 4.0, 0.1  # what makes a valley of the steps around the middle: rows, or a share of the best
 
@@ -187,7 +188,7 @@ def _middle(ends: Tensor, less: Tensor, most: float) -> float:
 
     near = (less < _FAR).nonzero().squeeze(1)
     low, high = ends[near], ends[near + 1]
-    middle, half = (low + high) / 2, _WINDOW * (ends[-1] - ends[0]) / 2
+    middle, half = (low + high) / 2, WINDOW * (ends[-1] - ends[0]) / 2
     missed = mean(middle - half, middle + half)
     base = missed.min()
     weights = (high - low) * _ONE_ROW_LESS ** (missed - base)
