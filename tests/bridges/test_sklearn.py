@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier
 from sklearn.metrics import log_loss
-from sklearn.model_selection import KFold, cross_val_predict, cross_val_score
+from sklearn.model_selection import GroupKFold, KFold, cross_val_predict, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
@@ -225,3 +225,29 @@ def test_any_splitter_will_do() -> None:
     made = CalibratedClassifier(Perceptron(), cv=[(np.arange(100), np.arange(100, 211))]).fit(x, y)
     one = CalibratedClassifier(FrozenEstimator(Perceptron().fit(x[:100], y[:100]))).fit(x[100:], y[100:])
     assert made.calibrator_.temperature == pytest.approx(one.calibrator_.temperature)
+
+
+def test_groups_are_never_parted_by_its_folds() -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:300], y[:300] % 3
+    groups = np.arange(300) // 5
+    trained: list[set[int]] = []
+
+    class Spy(GaussianNB):
+        def fit(self, X: Any, y: Any) -> Any:
+            trained.append(set(X[:, 0].astype(int).tolist()))  # the first feature is the group here
+            return super().fit(X, y)
+
+    X[:, 0] = groups
+    made = CalibratedClassifier(Spy(), cv=4).fit(X, y, groups)
+    folds = trained[1:]  # the first is the fit to all rows
+    assert len(folds) == 4 and all(60 / 2 < len(fold) < 60 for fold in folds)
+    assert all(sum(group not in fold for fold in folds) == 1 for group in range(60))
+    named = CalibratedClassifier(GaussianNB(), cv=4).fit(X, y, np.array([f"p{i:02}" for i in groups]))
+    plain = CalibratedClassifier(GaussianNB(), cv=4).fit(X, y)
+    np.testing.assert_array_equal(made.predict_proba(X), named.predict_proba(X))
+    assert not np.array_equal(made.predict_proba(X), plain.predict_proba(X))
+    assert CalibratedClassifier(GaussianNB(), cv=GroupKFold(3)).fit(X, y, groups).calibrator_
+    pairs = list(KFold(3, shuffle=True, random_state=0).split(X))
+    with pytest.raises(BadInput, match="fold 1 of 3 parts groups"):
+        CalibratedClassifier(GaussianNB(), cv=pairs).fit(X, y, groups)

@@ -1,5 +1,7 @@
 """Classifiers: heads, names of outputs, and folding."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -95,6 +97,31 @@ def test_without_names_the_outputs_take_those_of_as_many_classes() -> None:
     assert nameless().bind(toys.CLASSES).classes == toys.CLASSES
     with pytest.raises(BadInput, match=r"the data have 2 classes .* answers 5 that have no names"):
         nameless().bind(("ant", "bee"))
+
+
+def test_a_guess_of_names_is_said_each_time_and_a_name_is_no_guess(caplog: pytest.LogCaptureFixture) -> None:
+    model = toys.classifier()
+    nameless = replace(model, classes=(), name="mine")
+    for _ in range(2):
+        nameless.bind(toys.CLASSES)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and said[0] == said[1]
+    assert "'mine' have no names: it is guessed that they are the 5 classes" in said[0] and "ant, bee, cat" in said[0]
+    caplog.clear()
+    model.bind(toys.CLASSES[:3])
+    replace(nameless, namings=(toys.CLASSES,)).bind(toys.CLASSES)
+    assert not caplog.records
+
+
+def test_names_that_look_alike_are_shown_letter_by_letter() -> None:
+    model = replace(toys.classifier(), classes=("caf\u00e9", "1", "cat", "dog", "elk"))
+    with pytest.raises(
+        BadInput, match=r"look alike and are not the same: 'cafe\\u0301' and 'caf\\xe9', '01' and '1'\."
+    ):
+        model.bind(("cafe\u0301", "01", "cat"))
+    with pytest.raises(BadInput) as refused:
+        model.bind(("bee", "cat"))
+    assert "alike" not in str(refused.value)
 
 
 def test_of_several_namings_the_one_that_fits_is_taken() -> None:

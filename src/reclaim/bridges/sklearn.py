@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import StratifiedGroupKFold, check_cv
 from sklearn.utils import assert_all_finite, column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
 from reclaim.core.compat import rows_for
 from reclaim.core.errors import BadInput, few
+from reclaim.core.groups import members_of
 from reclaim.core.registry import describe, find, names
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -66,21 +70,24 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.cv = cv
         self.numbers = numbers
 
-    def fit(self, X: Any, y: Any) -> CalibratedClassifier:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> CalibratedClassifier:
         """Train the classifier unless it is frozen, and fit the calibrator.
 
         Args:
             X: [N, D], or whatever the classifier takes.
             y: [N] labels.
+            groups: [N], which rows belong together (a patient, a document). They are then in one fold; `cv` as a number
+                makes folds that also spread the classes.
 
-        Raises: BadInput, a ValueError, if method, labels or folds cannot be used.
+        Raises: BadInput, a ValueError, if method, labels or folds cannot be used, or a fold parts a group.
         """
         numbers = dict(self.numbers or {})
         method = _calibrator(self.method, numbers)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
-        X, y = indexable(X, y)
+        X, y, groups = indexable(X, y, groups)
+        members = None if groups is None else members_of(groups)[0]
         estimator = clone(self._wrapped()).fit(X, y)
         classes = np.asarray(estimator.classes_)
         labels = _positions(y, classes)
@@ -88,9 +95,9 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if isinstance(estimator, FrozenEstimator):
             logits = _logits(estimator, X, len(classes))
         else:
-            logits, labels = self._held_out(X, y, classes, labels)
+            logits, labels, members = self._held_out(X, y, classes, labels, members)
         names = tuple(str(label) for label in classes.tolist())
-        rows = Snapshot(as_tensor(logits), as_tensor(labels), as_tensor(seen), classes=names)
+        rows = Snapshot(as_tensor(logits), as_tensor(labels), as_tensor(seen), classes=names, groups=members)
         self.classes_, self.estimator_, self.calibrator_ = classes, estimator, method.fit(rows, **numbers)
         return self
 
@@ -134,22 +141,32 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(self.calibrator_(_logits(self.estimator_, X, len(self.classes_))))
 
-    def _held_out(self, X: Any, y: Any, classes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits and labels of every fold's test rows, by a classifier trained on the fold's other rows."""
-        folds = list(check_cv(self.cv, y, classifier=True).split(X, y))
-        for number, (train, _) in enumerate(folds, start=1):
+    def _held_out(
+        self, X: Any, y: Any, classes: np.ndarray, labels: np.ndarray, groups: Tensor | None
+    ) -> tuple[np.ndarray, np.ndarray, Tensor | None]:
+        """Logits, labels and groups of every fold's test rows, by a classifier trained on the fold's other rows."""
+        counted = isinstance(self.cv, Integral) and groups is not None
+        folding = StratifiedGroupKFold(self.cv) if counted else check_cv(self.cv, y, classifier=True)
+        folds = list(folding.split(X, y, None if groups is None else groups.numpy()))
+        for number, (train, test) in enumerate(folds, start=1):
             held = np.bincount(labels[train], minlength=len(classes)) > 0
             if not held.all():
                 raise BadInput(
                     f"fold {number} of {len(folds)} has no rows to train on of {few(classes[~held].tolist())}.\n"
                     "  Every class needs at least two rows, and folds (`cv`) that spread them."
                 )
+            if groups is not None and torch.isin(groups[test], groups[train]).any():
+                raise BadInput(
+                    f"fold {number} of {len(folds)} parts groups: it judges rows of groups that it trains on.\n"
+                    "  Give `cv` as a number, or a splitter that keeps groups together, such as GroupKFold."
+                )
         made = []
         for train, test in folds:
             model = clone(self._wrapped())
             model.fit(*rows_for(model, X, y, train))
             made.append(_logits(model, rows_for(model, X, y, test, train)[0], len(classes)))
-        return np.concatenate(made), np.concatenate([labels[test] for _, test in folds])
+        judged = np.concatenate([test for _, test in folds])
+        return np.concatenate(made), labels[judged], None if groups is None else groups[judged]
 
 
 def _calibrator(name: str, numbers: Mapping[str, Any]) -> Any:

@@ -10,19 +10,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from reclaim.cli.said import say
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["STARTED", "Inputs", "Output", "device_for", "open_data", "open_model"]
+__all__ = ["OPENED", "STARTED", "Inputs", "Output", "Reading", "device_for", "open_data", "open_model"]
 
 STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
+OPENED: ContextVar[tuple["Data", ...]] = ContextVar("opened", default=())  # the data that the command has opened
 
 
 @Parameter(name="*")
@@ -41,14 +43,17 @@ class Output:
     debug: bool = False
 
     def show(self, record: dict[str, Any], table: Callable[[], None]) -> None:
-        """Print the record with --json, and the table otherwise."""
+        """Print the record with --json, and the table otherwise; on standard error, what folders held."""
+        for data in OPENED.get():
+            _say_report(data, self, at_once=False)
         if self.json:
             sys.stdout.write(json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n")
         else:
             table()
 
     def run_record(self, **numbers: Any) -> dict[str, Any]:
-        """What repeats the run: the command, versions, times, and the numbers given."""
+        """What repeats the run: the command, versions, times, the numbers given, and what the data held."""
+        opened = {"data": [_about(data) for data in OPENED.get()]} if OPENED.get() else {}
         return {
             "command": shlex.join(["reclaim", *sys.argv[1:]]),
             "versions": {
@@ -57,6 +62,7 @@ class Output:
             },
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "seconds": round(time.monotonic() - STARTED.get(), 3),
+            **opened,
             **numbers,
         }
 
@@ -68,17 +74,34 @@ class Inputs:
 
     Attributes:
         image_size: scale images to this shorter side, in pixels, and cut out the square in the centre.
-        mean: subtracted per channel, after scaling to [0, 1].
+        mean: subtracted per channel, after scaling to [0, 1]; a number for each channel.
         std: divided by per channel.
         classes: a file that names the model's outputs, one per line, in order.
         head: the dotted name of the model's last layer, where the one found is not right.
+        upright: turn images as their orientation tags (EXIF) say; else they are read as stored.
     """
 
     image_size: int | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None
+    std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None
     classes: Path | None = None
     head: str | None = None
+    upright: bool = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Reading:
+    """How data are read.
+
+    Attributes:
+        skip_bad: leave out examples that cannot be read, and list them.
+        group_column: the column of a table that says which rows belong together, such as a patient; they are never
+            divided. By default "groups", where there is one.
+    """
+
+    skip_bad: bool = False
+    group_column: str | None = None
 
 
 def device_for(name: str) -> str:
@@ -97,28 +120,65 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
 
     classes = None if inputs.classes is None else _lines(inputs.classes)
     return load_model(
-        spec, inputs.head, image_size=inputs.image_size, mean=inputs.mean, std=inputs.std, classes=classes
+        spec,
+        inputs.head,
+        image_size=inputs.image_size,
+        mean=inputs.mean,
+        std=inputs.std,
+        classes=classes,
+        upright=inputs.upright or None,
     )
 
 
-def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bool = False) -> "Data":
+def open_data(
+    source: str,
+    seen: str | None,
+    *models: "Classifier",
+    reading: Reading = Reading(),
+    output: Output = Output(),
+) -> "Data":
     """Open data and settle which classes are seen: those of `seen`, of a model that knows, or of the training split.
 
-    With --skip-bad, examples that cannot be read are left out, counted and listed on standard error.
+    What a folder held is said in a line on standard error, here if something was left out, and at the end
+    (`Output.show`) otherwise, but not with --json. --quiet leaves out the line, unless examples may have been left out.
+    With --skip-bad, examples that cannot be read are left out, counted and listed there.
     """
-    from reclaim.data.load import load_data, without_unreadable
+    from reclaim.data.load import open_source, without_unreadable
+    from reclaim.data.report import printable
 
-    data = load_data(source)
+    data = open_source(source, reading.group_column)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
         data = data.with_seen(tuple(_lines(Path(seen)) if Path(seen).is_file() else seen.split(",")))
     elif known is not None:
         data = data.with_seen(tuple(name for name in known if name in data.classes))
-    if skip_bad:
+    _say_report(data, output, at_once=True)
+    if reading.skip_bad:
         data, bad = without_unreadable(data)
-        sys.stderr.writelines(f"left out: {name}\n" for name in bad)
+        sys.stderr.writelines(f"left out: {printable(name)}\n" for name in bad)
         sys.stderr.write(f"{len(bad)} unreadable examples left out\n")
+    OPENED.set((*OPENED.get(), data))
     return data
+
+
+def _say_report(data: "Data", output: Output, *, at_once: bool) -> None:
+    """Say what a folder held: at once if something was left out or guessed, at the end of the command otherwise."""
+    report = data.report
+    if report is None:
+        return
+    if at_once:
+        due = report.worth_a_word or (report.remarkable and not output.quiet)
+    else:
+        due = report.folders is not None and not (report.remarkable or output.quiet or output.json)
+    if due:
+        say(report.line(data.source))
+
+
+def _about(data: "Data") -> dict[str, Any]:
+    """What data held, for the record: rows, what was left out, and what was noticed of the images that were read."""
+    report = {} if data.report is None else data.report.record()
+    noticed = {} if data.noticed is None else data.noticed.counts()
+    return {"source": data.source, **report, "noticed": noticed}
 
 
 def _lines(path: Path) -> list[str]:

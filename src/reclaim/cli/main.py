@@ -15,8 +15,9 @@ from pathlib import Path
 from cyclopts import App, Parameter
 
 import reclaim
-from reclaim.cli.flags import STARTED
+from reclaim.cli.flags import OPENED, STARTED
 from reclaim.cli.naming import flag_of
+from reclaim.cli.said import say_on_stderr
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command: exit code 0 done, 2 a wrong call or bad input, with one message and no traceback."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     STARTED.set(time.monotonic())
+    OPENED.set(())
     progress.silence("--quiet" in tokens)
+    say_on_stderr()
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
     said = logging.StreamHandler()

@@ -17,7 +17,7 @@ from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Augment, Inputs, Maker, tensors_in
 from reclaim.data.records import Split
 
-__all__ = ["Batch", "Batches", "Examples", "arriving", "as_it_is", "batches", "moved", "parts_of", "placed"]
+__all__ = ["Batch", "Batches", "Examples", "arriving", "as_it_is", "batches", "made", "moved", "parts_of", "placed"]
 
 Batch = tuple[Inputs, Tensor]  # inputs [B, …] and labels [B]
 
@@ -38,11 +38,25 @@ class Examples(Dataset[tuple[Inputs, Tensor]]):
 
     def __getitem__(self, i: int) -> tuple[Inputs, Tensor]:
         random = np.random.default_rng([*self.seed, i]) if self.augment != "none" else None
-        return self.make(self.split.read(i), self.augment, random), self.split.labels[i]
+        return made(self.split, i, self.make, self.augment, random), self.split.labels[i]
 
     def collate(self, examples: Sequence[tuple[Inputs, Tensor]]) -> Batch:
         """A batch of examples: inputs [B, …] and labels [B]."""
         return self.make.collate([x for x, _ in examples]), torch.stack([y for _, y in examples])
+
+
+def made(
+    split: Split, i: int, make: Maker, augment: Augment = "none", random: np.random.Generator | None = None
+) -> Inputs:
+    """The inputs of example i.
+
+    Raises: BadInput, naming it, if it cannot be read, or no inputs can be made of it.
+    """
+    example = split.read(i)
+    try:
+        return make(example, augment, random)
+    except BadInput as error:
+        raise BadInput(f"{split.name(i)}: {error.what}", *error.do) from error
 
 
 class _Whole(Dataset[Batch | BadInput | BadKind]):

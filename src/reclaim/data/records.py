@@ -12,6 +12,9 @@ from torch import Tensor
 from reclaim.core.errors import BadInput, few, unknown
 from reclaim.core.frozen import store
 from reclaim.core.groups import check_members
+from reclaim.data.noticed import Noticed
+from reclaim.data.report import Report
+from reclaim.data.splits import split_called
 
 __all__ = ["Data", "Split"]
 
@@ -82,12 +85,16 @@ class Data:
         splits: by name: "train", "val", "test", or "all" where the source has no splits.
         seen: [C] bool, the classes of the training split; all of them where there is no training split.
         source: where it came from, for the record.
+        report: what the source held when it was opened, and what was left out; None of data that a program made.
+        noticed: what is noticed of images while they are read; None where nothing is.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Split]
     seen: Tensor
     source: str = ""
+    report: Report | None = None
+    noticed: Noticed | None = None
 
     @property
     def seen_classes(self) -> tuple[str, ...]:
@@ -95,10 +102,11 @@ class Data:
         return tuple(name for name, is_seen in zip(self.classes, self.seen.tolist(), strict=True) if is_seen)
 
     def split(self, name: str) -> Split:
-        """The split of that name; BadInput lists those there are."""
-        if name not in self.splits:
+        """The split of that name, or of another name for it, such as "validation"; BadInput lists those there are."""
+        found = name if name in self.splits else split_called(name)
+        if found not in self.splits:
             raise unknown("split", name, list(self.splits))
-        return self.splits[name]
+        return self.splits[found]
 
     def seen_only(self, name: str) -> Split:
         """The rows of a split whose class is seen. No example of an absent class is read, here or later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,10 +15,13 @@ from reclaim.core.checks import check_classes, check_same_classes
 from reclaim.core.errors import Argument, BadInput, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
+from reclaim.data.splits import look_alike
 from reclaim.models.checkpoint import Container
 from reclaim.models.weights import Weights
 
 __all__ = ["Classifier"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ class Classifier:
     def bind(self, names: Sequence[str]) -> Classifier:
         """Settle the classes, given the names that must be among them.
 
+        Where the outputs have no names it is guessed that they are these, in their order, and said.
+
         Raises: BadInput if no naming of the outputs has them all.
         """
         names = check_classes(names)
@@ -104,6 +110,13 @@ class Classifier:
                 return replace(self, classes=naming)
         if not self.classes and not self.namings:
             if len(names) == self.num_outputs:
+                log.warning(
+                    "the outputs of the model %r have no names: it is guessed that they are the %d classes of the data "
+                    "in their order, %s; name them with the argument `classes`.",
+                    self.name,
+                    len(names),
+                    few(names),
+                )
                 return replace(self, classes=names)
             raise BadInput(
                 f"the data have {len(names)} classes ({few(names)}), but the model {self.name!r} answers "
@@ -112,9 +125,12 @@ class Classifier:
             )
         known = self.classes or self.namings[0]
         missing = [name for name in names if name not in set(known)]
+        alike = {look_alike(name): name for name in known}
+        pairs = [f"{name!a} and {alike[key]!a}" for name in missing if (key := look_alike(name)) in alike]
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.",
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}."
+            + (f"\n  Some look alike and are not the same: {few(pairs, 3)}." if pairs else ""),
             Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 

@@ -34,6 +34,7 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
+    upright: bool | None = None,
 ) -> Classifier:
     """Load the model that `spec` names. What is None stays as the model's file or library says.
 
@@ -42,11 +43,12 @@ def load_model(
         image_size: scale images to this shorter side, in pixels, and cut out the square in the centre.
         mean, std: subtracted and divided by per channel, after scaling to [0, 1].
         classes: the names of the outputs, in order.
+        upright: whether images are turned as their orientation tags say.
 
     Raises: BadInput if it does not exist, its file is broken, the weights do not fit, there is no such layer, or a
         number makes no sense.
     """
-    return with_inputs(_load(spec, head), image_size, mean, std, classes)
+    return with_inputs(_load(spec, head), image_size, mean, std, classes, upright)
 
 
 def _load(spec: str, head: str | None) -> Classifier:

@@ -12,7 +12,7 @@ from reclaim.core.affine import Affine
 from reclaim.core.errors import BadInput, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
-from reclaim.data.loader import moved
+from reclaim.data.loader import made, moved
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.forward import evaluating, logits_of
@@ -94,8 +94,8 @@ def traced(model: Classifier, data: Data) -> Classifier:
 
 def first_row(model: Classifier, rows: Split) -> Inputs:
     """Inputs of the first of the rows, twice: with one row, a network that squeezes its answer would answer no rows."""
-    example = rows.read(0)
-    return model.inputs(example, example)
+    x = made(rows, 0, model.preprocess)
+    return model.preprocess.collate([x, x])
 
 
 def settled(model: Classifier, data: Data) -> Classifier:

@@ -103,6 +103,7 @@ def with_inputs(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     classes: Sequence[str] | None,
+    upright: bool | None = None,
 ) -> Classifier:
     """The model with another way of preparing images and other names of outputs; None leaves the model's own."""
     if image_size is not None:
@@ -115,6 +116,8 @@ def with_inputs(
         if min(std) <= 0:
             raise BadInput(f"a standard deviation must be above 0; given: {tuple(std)}.", Argument("std", "give"))
         model = replace(model, preprocess=replace(model.images, mean=tuple(mean), std=tuple(std)))
+    if upright is not None:
+        model = replace(model, preprocess=replace(model.images, upright=upright))
     if classes is not None:
         model = replace(model, classes=check_classes(tuple(classes), model.num_outputs))
     return model

@@ -30,7 +30,7 @@ from reclaim.repairs.plan import Plan
 from reclaim.repairs.rows import Part
 from reclaim.snapshots.metrics.tradeoff import best, by_classes, curve
 
-__all__ = ["Retrain", "check_retrain", "plan_by_retraining", "pseudo_cross_validation"]
+__all__ = ["Retrain", "check_retrain", "divide_classes", "plan_by_retraining", "pseudo_cross_validation"]
 
 Retrain = Callable[[Classifier, Data], Classifier]
 
@@ -82,7 +82,7 @@ def pseudo_cross_validation(
     random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
     for size in track([size for size in sizes for _ in range(runs)], "retraining", total=len(sizes) * runs):
-        given, judged = _divide(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
+        given, judged = divide_classes(rows, classes[torch.randperm(len(classes), generator=random)[:size]], random)
         answers = predict(retrain(start.copy(), given), judged, "judged", features=False, inference=inference)
         points = by_classes(curve(answers.logits, answers.known_labels, judged.seen), data.seen)
         found[size].append(best(points, criterion).offset)
@@ -203,7 +203,7 @@ def _sizes(num_classes: int, shares: Sequence[float], runs: int) -> list[int]:
     return sizes
 
 
-def _divide(data: Data, classes: Tensor, random: torch.Generator) -> tuple[Data, Data]:
+def divide_classes(data: Data, classes: Tensor, random: torch.Generator) -> tuple[Data, Data]:
     """What is retrained on, four fifths of the training rows of `classes`, and what is judged: the other seen rows.
 
     Where rows belong together a fifth of the groups is judged, and what a group retrained on holds of other classes is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput, few
 from reclaim.core.groups import units
+from reclaim.data.columns import shared_groups
 from reclaim.data.division import divided
 from reclaim.data.records import Data, Split
 from reclaim.repairs.choices import Choices
@@ -28,6 +30,8 @@ __all__ = [
     "hold_out",
     "separates",
 ]
+
+log = logging.getLogger(__name__)
 
 ENOUGH_TO_SEPARATE = 200  # held-out rows, or groups, from which on one half chooses alpha and the other certifies
 
@@ -187,6 +191,9 @@ def hold_out(data: Data, choices: Choices = Choices()) -> tuple[Split, Split]:
         whole = data.split(kept[0])
         held_out, report = divide_rows(whole, data.seen[whole.labels], choices)
     check_enough(len(held_out), len(report), data.source)
+    if data.report is None and "train" in data.splits:  # data that were opened say it themselves
+        for sentence in shared_groups({"train": data.splits["train"], "the rows held out": held_out, "report": report}):
+            log.warning("%s: a model may be too sure of what is like its training rows.", sentence)
     return held_out, report
 
 

@@ -83,3 +83,11 @@ def test_one_class_or_a_network_that_goes_on_is_refused() -> None:
         linear_probe(toys.classifier(), DATA.with_seen(("ant",)))
     with pytest.raises(BadInput, match=r"goes on after its last layer 'head'.*\n.*frozen-backbone"):
         linear_probe(toys.classifier(module=toys.GoesOn()), toys.images())
+
+
+def test_training_rows_of_one_group_leave_none_to_judge() -> None:
+    data = toys.data()
+    train = data.split("train")
+    one = replace(train, groups=torch.zeros(len(train), dtype=torch.int64))
+    with pytest.raises(BadInput, match="in whole groups, and that leaves"):
+        linear_probe(toys.classifier(), replace(data, splits={"train": one}))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.cli.method_flags import family
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
@@ -20,6 +20,7 @@ def merge(
     out: Path,
     data: str | None = None,
     seen: str | None = None,
+    reading: Reading = Reading(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -52,7 +53,7 @@ def merge(
     merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))
     stale = statistics_differ(start.weights, end.weights)
     if stale and data is not None:
-        rows = open_data(data, seen, end)
+        rows = open_data(data, seen, end, reading=reading, output=output)
         merged = measure_again(
             merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.core.inference import Inference
 
 
@@ -20,7 +20,7 @@ def command(
     features: Annotated[bool, Parameter(negative="--no-features")] = True,
     half: bool = False,
     shard_size: float = 5.0,
-    skip_bad: bool = False,
+    reading: Reading = Reading(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -39,7 +39,6 @@ def command(
         features: keep the inputs of the last layer too.
         half: store in half precision.
         shard_size: in GiB; a larger snapshot is written as several files with an index.
-        skip_bad: leave out examples that cannot be read, and list them.
         force: replace a file that exists.
     """
     from rich.console import Console
@@ -54,7 +53,7 @@ def command(
     check_free(index_of(out), force=force)
     where = device_for(inference.device)
     network = open_model(model, inputs)
-    rows = open_data(data, seen, network, skip_bad=skip_bad)
+    rows = open_data(data, seen, network, reading=reading, output=output)
     network = settled(network, rows)
     if columns == "model":
         rows = rows.over(network.classes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from reclaim.cli.choices import More, choice_flags, choices_given
-from reclaim.cli.flags import Inputs, Output, device_for, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.cli.method_flags import with_numbers
 from reclaim.cli.retraining import recipe_of
 from reclaim.core.errors import BadInput
@@ -34,7 +34,7 @@ def command(
     seen: str | None = None,
     more: More = More(),
     report: str | None = None,
-    skip_bad: bool = False,
+    reading: Reading = Reading(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -56,7 +56,6 @@ def command(
         seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
             those the fine-tuned model's directory names, or those of the training split.
         report: two more snapshots, BEFORE,AFTER, of rows to report on; all of the first two may then choose.
-        skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists.
     """
     from reclaim.cli.repair_output import print_repair, write_repair
@@ -66,7 +65,7 @@ def command(
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = _of_models(data, seen, skip_bad, inputs, inference, choices)
+    of_models = _of_models(data, seen, reading, inputs, inference, choices)
     check_free(out, force=force)
     with noted() as notes:
         if snapshots_given(before, after, of_models, {"--report": report is not None}):
@@ -78,8 +77,9 @@ def command(
             note("precision", inference.precision)
             retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             models = open_model(before, inputs), open_model(after, inputs)
-            rows = _target(data, seen, models[1], skip_bad=skip_bad)
-            others = _more(more.places, rows)
+            rows = open_data(data, seen, models[1], reading=reading, output=output)
+            rows = _target(rows, models[1], said=seen is not None)
+            others = _more(more.places, rows, output)
             done = run(*models, rows, choices, evidence=others, retrain=retrain, inference=inference)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
@@ -87,25 +87,30 @@ def command(
 
 
 def _of_models(
-    data: str | None, seen: str | None, skip_bad: bool, inputs: Inputs, inference: Inference, choices: Choices
+    data: str | None, seen: str | None, reading: Reading, inputs: Inputs, inference: Inference, choices: Choices
 ) -> dict[str, bool]:
-    """Flags for models alone, and whether they are given."""
+    """The flags that only models take, and whether they were given."""
     return {
         "--data": data is not None,
         "--seen": seen is not None,
-        "--skip-bad": skip_bad,
-        "--image-size, --mean, --std, --classes or --head": inputs != Inputs(),
+        "--skip-bad": reading.skip_bad,
+        "--group-column": reading.group_column is not None,
+        "--image-size, --mean, --std, --classes or --head": replace(inputs, upright=False) != Inputs(),
+        "--upright": inputs.upright,
         "--device, --precision, --batch-size or --workers": inference != Inference(),
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
 
 
-def _target(place: str, seen: str | None, after: "Classifier", *, skip_bad: bool) -> "Data":
-    """The data of the target domain, over the classes of the fine-tuned model where it has more."""
+def _target(rows: "Data", after: "Classifier", *, said: bool) -> "Data":
+    """The data of the target domain, over the classes of the fine-tuned model where it has more.
+
+    Args:
+        said: whether a flag says which classes are seen.
+    """
     from reclaim.models.head import settled
 
-    rows = open_data(place, seen, after, skip_bad=skip_bad)
-    if seen is None and after.seen is None and "train" not in rows.splits:
+    if not said and after.seen is None and "train" not in rows.splits:
         raise BadInput(
             "which classes did the fine-tuning have? Neither the model nor the data say.\n"
             "  Say --seen FILE, with one name per line, or --seen NAME,NAME,…"
@@ -115,13 +120,13 @@ def _target(place: str, seen: str | None, after: "Classifier", *, skip_bad: bool
     return rows
 
 
-def _more(places: Mapping[str, str], rows: "Data") -> "MoreEvidence[Data]":
+def _more(places: Mapping[str, str], rows: "Data", output: Output) -> "MoreEvidence[Data]":
     """More data over the same classes, with the same ones seen. Of unlabelled data, no label or folder name counts."""
     from reclaim.repairs.rows import MoreEvidence
 
     more = {}
     for kind, place in places.items():
-        data = open_data(place, None)
+        data = open_data(place, None, output=output)
         if kind == "unlabelled":
             splits = {name: replace(split, labels=0 * split.labels) for name, split in data.splits.items()}
             more[kind] = replace(rows, splits=splits, source=data.source)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, Reading, open_data, open_model
 from reclaim.cli.method_flags import family
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find
@@ -21,7 +21,7 @@ def tune(
     data: str,
     out: Path,
     seen: str | None = None,
-    skip_bad: bool = False,
+    reading: Reading = Reading(),
     budget: Annotated[Budget, Parameter(name="*")] = Budget(),
     inputs: Inputs = Inputs(),
     force: bool = False,
@@ -39,7 +39,6 @@ def tune(
             its only one.
         out: the model directory to write.
         seen: train on these classes only: a file with one per line, or names joined by commas.
-        skip_bad: leave out examples that cannot be read, and list them.
         force: replace a directory that exists, and start anew.
     """
     from rich.console import Console
@@ -54,12 +53,13 @@ def tune(
     check_free(out, force=force)
     partial = out.with_name(f"{out.name}.partial")
     start = open_model(model, inputs)
-    rows = open_data(data, seen, skip_bad=skip_bad)
+    rows = open_data(data, seen, reading=reading, output=output)
     if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
         rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
     start = settled(start, rows)
     with several.main_process_first():
         claim = {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}
+        claim |= {} if reading.group_column is None else {"group_column": reading.group_column}
         _claim(partial, claim, force=force and several.is_main_process)
     with resuming(partial / "state"):
         tuned = find("recipes", name)(start, rows, budget, **numbers)

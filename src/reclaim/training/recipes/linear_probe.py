@@ -61,6 +61,12 @@ def linear_probe(
     else:
         held, kept = _fifth(len(y), budget.seed, data.seen_only("train").groups)
         fit_f, fit_y, test_f, test_y = f[kept], y[kept], f[held], y[held]
+        if not len(held) or len(set(fit_y.tolist())) < 2:
+            raise BadInput(
+                "a fifth of the training rows judges the strengths of a linear probe, in whole groups, and that leaves "
+                f"{len(held)} rows to judge and {len(kept)} to fit, of {len(set(fit_y.tolist()))} classes.\n"
+                "  Give validation rows of seen classes: a split val."
+            )
     mean, std = float(f.mean()), float(f.std()) or 1.0
     weight, bias = regression((fit_f - mean) / std, fit_y, (test_f - mean) / std, test_y, strengths, iterations)
 
