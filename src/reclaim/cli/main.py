@@ -17,7 +17,7 @@ from cyclopts import App, Parameter
 import reclaim
 from reclaim.cli.flags import OPENED, STARTED
 from reclaim.cli.naming import flag_of
-from reclaim.cli.said import say_on_stderr
+from reclaim.cli.said import InTheShellsWords
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
 
@@ -54,11 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     STARTED.set(time.monotonic())
     OPENED.set(())
     progress.silence("--quiet" in tokens)
-    say_on_stderr()
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
     said = logging.StreamHandler()
-    said.setFormatter(logging.Formatter("reclaim: %(message)s"))
+    said.setFormatter(InTheShellsWords())
     log = logging.getLogger("reclaim")
     log.addHandler(said)
     log.setLevel(logging.WARNING if "--quiet" in tokens else logging.INFO)

@@ -1,4 +1,4 @@
-"""What the library says while it works, such as what it guesses, in the words of the shell."""
+"""What is neither asked for nor an error, such as what is guessed: a line on standard error, in the shell's words."""
 
 import logging
 import re
@@ -7,27 +7,20 @@ import sys
 from reclaim.cli.naming import flag_of
 from reclaim.core.errors import Argument
 
-__all__ = ["say", "say_on_stderr"]
+__all__ = ["InTheShellsWords", "say"]
 
 
 def say(line: str) -> None:
-    """A line on standard error, which is for what is neither asked for nor an error."""
+    """A line on standard error, with the program's name in front."""
     sys.stderr.write(f"reclaim: {line}\n")
 
 
-class _OnStandardError(logging.Handler):
-    """A line on standard error, as it is when the line is said; arguments are called by their flags."""
+class InTheShellsWords(logging.Formatter):
+    """What the library says while it works, with the program's name in front and arguments called by their flags."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        say(re.sub(r"the argument `(\w+)`", _flag, record.getMessage()))
+    def format(self, record: logging.LogRecord) -> str:
+        return "reclaim: " + re.sub(r"the argument `(\w+)`", _flag, super().format(record))
 
 
 def _flag(found: re.Match[str]) -> str:
     return flag_of(Argument(found[1]))
-
-
-def say_on_stderr() -> None:
-    """Say from now on what the library warns of; once, however often this is asked."""
-    logger = logging.getLogger("reclaim")
-    if not any(isinstance(handler, _OnStandardError) for handler in logger.handlers):
-        logger.addHandler(_OnStandardError(logging.WARNING))

@@ -157,6 +157,13 @@ def test_layouts_of_one_image_are_one_image(h: int, w: int, c: int, kind: str, d
         torch.testing.assert_close(x, torch.from_numpy(values / np.float32(most)).permute(2, 0, 1).float())
 
 
+def test_one_or_three_channels_go_before_two_or_four() -> None:
+    assert Preprocess()(np.zeros((4, 5, 3), dtype=np.uint8)).shape == (3, 4, 5)
+    assert Preprocess()(np.zeros((3, 5, 4), dtype=np.uint8)).shape == (3, 5, 4)
+    assert Preprocess()(np.zeros((2, 4, 1), dtype=np.uint8)).shape == (1, 2, 4)
+    assert Preprocess()(np.zeros((4, 8, 8), dtype=np.uint8)).shape == (4, 8, 8)
+
+
 @pytest.mark.parametrize("shape", [(3, 3, 3), (3, 8, 1), (1, 1, 3), (5, 6, 7), (2, 8, 4), (2, 3, 4, 5)])
 def test_layouts_that_cannot_be_told_apart_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(BadInput, match=r"channels\] and|was expected") as refused:
