@@ -306,3 +306,9 @@ def test_a_bomb_is_one_message_that_names_it(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(BadInput, match="row 3 cannot be read as an image"):
         decode(stored(Image.fromarray(COLOUR), "PNG"), "row 3")
+
+
+def test_wide_grey_stays_in_range_where_bicubic_resizing_overshoots() -> None:
+    edge = np.repeat(np.array([0, 65535], dtype=np.uint16), 8)[None].repeat(16, axis=0)
+    x = Preprocess(resize=40, interpolation="bicubic")(edge)
+    assert float(x.min()) == 0 and float(x.max()) == 1
