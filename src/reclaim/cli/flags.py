@@ -6,23 +6,28 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cyclopts import Parameter
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Pixels, check_fields
+from reclaim.core.terminal import in_json, say
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["STARTED", "Inputs", "Output", "device_for", "open_data", "open_model"]
+__all__ = ["STARTED", "STDOUT", "Inputs", "Output", "device_for", "open_data", "open_model"]
 
 STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
+
+STDOUT: ContextVar[TextIO] = ContextVar("stdout")  # what was asked for goes there, and nothing else
 
 
 @Parameter(name="*")
@@ -42,10 +47,11 @@ class Output:
 
     def show(self, record: dict[str, Any], table: Callable[[], None]) -> None:
         """Print the record with --json, and the table otherwise."""
-        if self.json:
-            sys.stdout.write(json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n")
-        else:
-            table()
+        with redirect_stdout(STDOUT.get(sys.stdout)):
+            if self.json:
+                sys.stdout.write(in_json(record) + "\n")
+            else:
+                table()
 
     def run_record(self, **numbers: Any) -> dict[str, Any]:
         """What repeats the run: the command, versions, times, and the numbers given."""
@@ -74,11 +80,14 @@ class Inputs:
         head: the dotted name of the model's last layer, where the one found is not right.
     """
 
-    image_size: int | None = None
+    image_size: Pixels | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     classes: Path | None = None
     head: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def device_for(name: str) -> str:
@@ -116,8 +125,9 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
         data = data.with_seen(tuple(name for name in known if name in data.classes))
     if skip_bad:
         data, bad = without_unreadable(data)
-        sys.stderr.writelines(f"left out: {name}\n" for name in bad)
-        sys.stderr.write(f"{len(bad)} unreadable examples left out\n")
+        for name in bad:
+            say(f"left out: {name}")
+        say(f"{len(bad)} unreadable examples left out")
     return data
 
 

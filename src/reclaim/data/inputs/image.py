@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from reclaim.core.errors import Argument, BadInput
+from reclaim.core.numbers import Count, Pixels, check_fields
 from reclaim.data.inputs.protocol import Augment, Inputs, stack
 
 __all__ = ["SUFFIXES", "Preprocess", "decode"]
@@ -37,12 +38,15 @@ class Preprocess:
         interpolation: how to resize.
     """
 
-    channels: int | None = None
-    resize: int | None = None
-    crop: int | None = None
+    channels: Count | None = None
+    resize: Pixels | None = None
+    crop: Pixels | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __call__(
         self, example: Image.Image | np.ndarray, augment: Augment = "none", random: np.random.Generator | None = None
