@@ -8,7 +8,7 @@ export RECLAIM_DATA ?= $(abspath ../shared/data)
 .PHONY: demo test test-gpu lint bench long tables clean
 
 demo: $(VENV)/ready
-	$(BIN)/reclaim demo --out out/demo --force
+	$(BIN)/reclaim demo
 
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest -m "not gpu"
@@ -51,4 +51,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) out reclaim-demo

@@ -150,9 +150,9 @@ def test_a_full_disk_keeps_the_old_output(shop: Path) -> None:
         (("--budget", "2"), "between 0 and 1; given: 2"),
         (("--select", "magic"), "no selector called 'magic'"),
         (("--mean", "0.5", "0.5", "0.5"), "mean and standard deviation go together.\n  Give both: --mean, --std."),
-        (("--image-size", "0"), "at least 1 pixel"),
+        (("--image-size", "0"), "--image-size must be a whole number between 1 and 65535; given: 0."),
         (("--classes", "nowhere.txt"), "there is no file nowhere.txt"),
-        (("--workers", "-1"), "at least 1 and 0"),
+        (("--workers", "-1"), "--workers must be a whole number between 0 and 1000; given: -1."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -116,7 +116,7 @@ def test_a_model_that_does_not_say_how_it_was_made_is_refused(shop: Path, reclai
     [
         ({"recipe": "fine-tine"}, "no recipe called 'fine-tine'"),
         ({"budget": {"epochen": 3}}, "by another version of Reclaim"),
-        ({"budget": {"epochs": -3}}, "epochs must be at least 0"),
+        ({"budget": {"epochs": -3}}, "epochs must be a whole number between 0 and 1000000000; given: -3"),
         ({"budget": None}, "by another version of Reclaim"),
     ],
 )

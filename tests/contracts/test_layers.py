@@ -22,7 +22,7 @@ FLOORS = [
     {"__main__"},
 ]
 PURE = {  # rooms whose files neither print, nor open files, nor read the clock, nor touch a global seed; and who may
-    "core": {"files", "progress", "registry", "extras", "compat", "memory"},
+    "core": {"files", "disk", "workspace", "stopping", "progress", "registry", "extras", "compat", "memory"},
     "snapshots": {"reading", "writing"},
     "calibration": {"files"},
 }

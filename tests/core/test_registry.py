@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import InnerShare
 from reclaim.core.registry import FAMILIES, describe, find, names
 
 
@@ -22,8 +23,8 @@ def test_every_method_is_found_and_says_what_it_does_and_where_it_comes_from() -
 
 def test_its_own_numbers_are_read_with_types_and_defaults() -> None:
     numbers = describe("selectors", "retention-budget").numbers
-    assert (numbers["budget"].annotation, numbers["budget"].default) == (float, 0.05)
-    assert (numbers["confidence"].annotation, numbers["confidence"].default) == (float | None, None)
+    assert (numbers["budget"].annotation, numbers["budget"].default) == (InnerShare, 0.05)
+    assert (numbers["confidence"].annotation, numbers["confidence"].default) == (InnerShare | None, None)
 
 
 def test_listing_and_describing_import_no_torch() -> None:

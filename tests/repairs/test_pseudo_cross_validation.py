@@ -261,7 +261,7 @@ def test_as_a_calibrator_it_brings_absent_classes_back() -> None:
         (replace(DATA, seen=torch.ones(11, dtype=torch.bool)), {}, "no class is absent"),
         (DATA, {"shares": (1.0,)}, "between 0 and 1"),
         (DATA, {"shares": ()}, "between 0 and 1"),
-        (DATA, {"runs": 0}, "at least one run"),
+        (DATA, {"runs": 0}, "runs must be a whole number between 1 and 1000000000; given: 0"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(data: Data, numbers: dict, message: str) -> None:

@@ -9,6 +9,7 @@ from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Share, in_range
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["class_shifts"]
@@ -16,7 +17,8 @@ __all__ = ["class_shifts"]
 _MOST_TURNS, _CLOSE = 50, 1e-3
 
 
-def class_shifts(rows: Snapshot, target: Snapshot | None = None, *, strength: float = 0.5) -> Tensor:
+@in_range
+def class_shifts(rows: Snapshot, target: Snapshot | None = None, *, strength: Share = 0.5) -> Tensor:
     """Shifts of the logits that bring the mean probability of each class nearer to its share, within its group.
 
     A network in a new domain answers some classes too often whatever it sees. With target rows of all classes, the

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reclaim.calibration.protocol import Calibrator, Fitted
 from reclaim.core.errors import Argument, BadInput, few
-from reclaim.core.files import atomic_file, existing, read_json, write_json
+from reclaim.core.files import atomic_file, existing, read_json, together, write_json
 from reclaim.core.registry import find
 
 __all__ = ["calibrator_of", "calibrator_record", "load_calibrator", "save_calibrator"]
@@ -49,10 +49,13 @@ def save_calibrator(path: Path, calibrator: Calibrator) -> dict[str, Any]:
     record = _record(calibrator, tensors)
     if tensors:
         beside = path.with_suffix(".tensors.safetensors")
-        with atomic_file(beside) as temporary:
-            save_file(tensors, temporary)
-        record["tensors"] = {"file": beside.name, "sha256": _checksum(beside)}
-    write_json(path, record)
+        with together(path):
+            with atomic_file(beside) as temporary:
+                save_file(tensors, temporary)
+                record["tensors"] = {"file": beside.name, "sha256": _checksum(temporary)}
+            write_json(path, record)
+    else:
+        write_json(path, record)
     return record
 
 

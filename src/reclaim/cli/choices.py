@@ -49,7 +49,7 @@ def by_retraining() -> Method:
 
 def choice_flags() -> dict[str, Argument]:
     """The fields of `Choices`, and the numbers of every selector and of pseudo cross-validation."""
-    about, kinds = arguments_of(getdoc(Choices) or "", "Attributes"), get_type_hints(Choices)
+    about, kinds = arguments_of(getdoc(Choices) or "", "Attributes"), get_type_hints(Choices, include_extras=True)
     flags = {}
     for field in OWN:
         argument = Argument(field.name, Argument.KEYWORD_ONLY, default=field.default, annotation=kinds[field.name])

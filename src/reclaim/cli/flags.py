@@ -6,25 +6,29 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
-from reclaim.cli.said import say
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Pixels, check_fields
+from reclaim.core.terminal import in_json, say
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["OPENED", "STARTED", "Inputs", "Output", "Reading", "device_for", "open_data", "open_model"]
+__all__ = ["OPENED", "STARTED", "STDOUT", "Inputs", "Output", "Reading", "device_for", "open_data", "open_model"]
 
 STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
 OPENED: ContextVar[tuple["Data", ...]] = ContextVar("opened", default=())  # the data that the command has opened
+
+STDOUT: ContextVar[TextIO] = ContextVar("stdout")  # what was asked for goes there, and nothing else
 
 
 @Parameter(name="*")
@@ -46,10 +50,11 @@ class Output:
         """Print the record with --json, and the table otherwise; on standard error, what folders held."""
         for data in OPENED.get():
             _say_report(data, self, at_once=False)
-        if self.json:
-            sys.stdout.write(json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n")
-        else:
-            table()
+        with redirect_stdout(STDOUT.get(sys.stdout)):
+            if self.json:
+                sys.stdout.write(in_json(record) + "\n")
+            else:
+                table()
 
     def run_record(self, **numbers: Any) -> dict[str, Any]:
         """What repeats the run: the command, versions, times, the numbers given, and what the data held."""
@@ -81,7 +86,7 @@ class Inputs:
         upright: turn images as their orientation tags (EXIF) say; else they are read as stored.
     """
 
-    image_size: int | None = None
+    image_size: Pixels | None = None
     mean: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None
     std: Annotated[tuple[float, ...] | None, Parameter(consume_multiple=True)] = None
     classes: Path | None = None
@@ -102,6 +107,9 @@ class Reading:
 
     skip_bad: bool = False
     group_column: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def device_for(name: str) -> str:
@@ -144,7 +152,6 @@ def open_data(
     With --skip-bad, examples that cannot be read are left out, counted and listed there.
     """
     from reclaim.data.load import open_source, without_unreadable
-    from reclaim.data.report import printable
 
     data = open_source(source, reading.group_column)
     known = next((model.seen for model in models if model.seen is not None), None)
@@ -155,8 +162,9 @@ def open_data(
     _say_report(data, output, at_once=True)
     if reading.skip_bad:
         data, bad = without_unreadable(data)
-        sys.stderr.writelines(f"left out: {printable(name)}\n" for name in bad)
-        sys.stderr.write(f"{len(bad)} unreadable examples left out\n")
+        for name in bad:
+            say(f"left out: {name}")
+        say(f"{len(bad)} unreadable examples left out")
     OPENED.set((*OPENED.get(), data))
     return data
 
@@ -171,7 +179,7 @@ def _say_report(data: "Data", output: Output, *, at_once: bool) -> None:
     else:
         due = report.folders is not None and not (report.remarkable or output.quiet or output.json)
     if due:
-        say(report.line(data.source))
+        say(f"reclaim: {report.line(data.source)}")
 
 
 def _about(data: "Data") -> dict[str, Any]:

@@ -10,25 +10,32 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from cyclopts import App, Parameter
 
 import reclaim
-from reclaim.cli.flags import OPENED, STARTED
-from reclaim.cli.naming import flag_of
+from reclaim.cli.calls import call_of, converted, is_ours
+from reclaim.cli.flags import OPENED, STARTED, STDOUT
+from reclaim.cli.naming import OTHERS, flag_of
+from reclaim.cli.places import check_tokens
 from reclaim.cli.said import InTheShellsWords
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
+from reclaim.core.stopping import Signals, Stopped, stopping
+from reclaim.core.terminal import Spoken, say
+from reclaim.core.workspace import reserved
 
 __all__ = ["COMMANDS", "about", "app", "main"]
 
 app = App(
     name="reclaim",
-    help="Fine-tune without losing what your model knew: diagnose what fine-tuning damaged, and repair it.",
+    help="Fine-tune without losing what your model knew: diagnose what fine-tuning damaged, and repair it.\n\n"
+    f"Flags have the field's other names too: {', '.join(others[0] for others in OTHERS.values())}.",
     version=reclaim.__version__,
     help_format="markdown",
-    default_parameter=Parameter(negative=()),  # no --no-json for every --json
+    default_parameter=Parameter(negative=(), converter=converted),  # no --no-json for every --json
 )
 
 COMMANDS = sorted(path.stem for path in (Path(__file__).parent / "commands").glob("[!_]*.py"))
@@ -49,30 +56,47 @@ for _name in COMMANDS:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command: exit code 0 done, 2 a wrong call or bad input, with one message and no traceback."""
+    """Run one command: exit code 0 done, 2 a wrong call or bad input, with one message and no traceback.
+
+    130 stands for Ctrl-C and 143 for SIGTERM. Standard output holds what was asked for, and what libraries print goes
+    to standard error.
+    """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     STARTED.set(time.monotonic())
     OPENED.set(())
+    STDOUT.set(sys.stdout)
     progress.silence("--quiet" in tokens)
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
-    said = logging.StreamHandler()
+    log, said = logging.getLogger("reclaim"), Spoken()
     said.setFormatter(InTheShellsWords())
-    log = logging.getLogger("reclaim")
     log.addHandler(said)
     log.setLevel(logging.WARNING if "--quiet" in tokens else logging.INFO)
-    try:
-        app(tokens)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        _stop("stopped.", 130)
-    except (BadInput, BadKind, OSError) as error:
-        if "--debug" in tokens:
-            raise
-        _stop(_message(error), 2)
-    finally:
-        log.removeHandler(said)
+    with stopping() as signals:
+        try:
+            check_tokens(tokens)
+            with redirect_stdout(sys.stderr):
+                call = call_of(app, tokens)
+            with reserved(), redirect_stdout(sys.stderr if is_ours(call) else sys.stdout):
+                call()
+        except BrokenPipeError:  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt as error:
+            _stop("stopped.", error.code if isinstance(error, Stopped) else 130)
+        except Exception as error:
+            _end(error, signals, debug="--debug" in tokens)
+        finally:
+            log.removeHandler(said)
+
+
+def _end(error: Exception, signals: Signals, *, debug: bool) -> None:
+    """Say what is wrong, where it is no mistake of ours; a library that was stopped may say so in words of its own."""
+    if signals.first is not None:
+        _stop("stopped.", 128 + signals.first)
+    if debug or not isinstance(error, BadInput | BadKind | OSError):
+        raise error
+    _stop(_message(error), 2)
 
 
 def _message(error: Exception) -> str:
@@ -84,5 +108,5 @@ def _message(error: Exception) -> str:
 
 
 def _stop(message: str, code: int) -> None:
-    sys.stderr.write(f"reclaim: {message}\n")
+    say(f"reclaim: {message}")
     raise SystemExit(code)

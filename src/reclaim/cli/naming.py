@@ -6,7 +6,27 @@ from dataclasses import replace
 
 from reclaim.core.errors import Argument, BadInput
 
-__all__ = ["called", "flag_of", "named"]
+__all__ = ["OTHERS", "called", "flag_of", "named"]
+
+OTHERS = {
+    "learning_rate": ("--lr",),
+    "batch_size": ("--bs", "--batch"),
+    "weight_decay": ("--wd",),
+    "epochs": ("--num-epochs", "--num-train-epochs", "-e"),
+    "steps": ("--max-steps",),
+    "accumulate": ("--gradient-accumulation-steps", "--grad-accum"),
+    "optimizer": ("--opt", "--optim"),
+    "workers": ("--num-workers", "-j"),
+    "precision": ("--mixed-precision", "--amp"),
+    "out": ("--output", "--output-dir", "--out-dir", "-o"),
+    "data": ("--dataset", "--data-dir", "--data-path"),
+    "model": ("--model-name", "-m"),
+    "image_size": ("--img-size", "--input-size"),
+    "classes": ("--class-names", "--labels"),
+    "seed": ("--random-state",),
+    "force": ("--overwrite", "-f"),
+    "quiet": ("-q",),
+}  # what other programs of the field call the same
 
 TAKES = {
     "image_size": "PIXELS",

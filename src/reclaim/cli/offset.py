@@ -5,6 +5,8 @@ from typing import Any
 
 from reclaim.cli.flags import Output
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
+from reclaim.cli.places import take
+from reclaim.core.terminal import console
 
 __all__ = ["logit_offset"]
 
@@ -39,31 +41,32 @@ def logit_offset(
             snapshot itself by default.
         force: replace a file that exists.
     """
-    from rich.console import Console
-
     from reclaim.calibration.calibrators.logit_offset import LogitOffset
     from reclaim.calibration.evidence import Evidence
     from reclaim.calibration.files import calibrator_record, save_calibrator
-    from reclaim.core.files import check_free, write_json
+    from reclaim.core.files import together, write_json
     from reclaim.snapshots.reading import load_snapshot
 
     given = given_numbers(select, numbers)
     if out is not None:
-        check_free(out, force=force)
+        read = (snapshot, before, reference, unlabelled, source, labelled)
+        take(out, folder=False, force=force, reads=read)
     rows = load_snapshot(snapshot)
     more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
     evidence = {name: load_snapshot(path) for name, path in more.items() if path is not None}
     if select == "labelled":
         evidence.setdefault("labelled", rows)
     chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)
-    record = calibrator_record(chosen) if out is None else save_calibrator(out, chosen)
+    record = calibrator_record(chosen)
     if out is not None:
-        write_json(out.with_suffix(".run.json"), output.run_record())
+        with together(out):
+            record = save_calibrator(out, chosen)
+            write_json(out.with_suffix(".run.json"), output.run_record())
 
     def table() -> None:
-        console = Console(soft_wrap=True)
-        console.print(f"offset {chosen.offset:.4f} for {chosen.fitted.seen.count(False)} absent classes")
-        console.print(f"{chosen.selector}: {chosen.reason}", highlight=False)
-        console.print(f"guarantee: {chosen.guarantee or 'none'}", highlight=False)
+        page = console()
+        page.print(f"offset {chosen.offset:.4f} for {chosen.fitted.seen.count(False)} absent classes")
+        page.print(f"{chosen.selector}: {chosen.reason}")
+        page.print(f"guarantee: {chosen.guarantee or 'none'}")
 
     output.show(record, table)

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from reclaim.calibration.files import calibrator_record, save_calibrator
 from reclaim.cli.flags import Output
 from reclaim.cli.tables import accuracy_table, mixing_table
+from reclaim.core import disk
 from reclaim.core.files import write_json
+from reclaim.core.terminal import console
 from reclaim.models.directory import save_model
 from reclaim.repairs.files import save_mixture
 from reclaim.repairs.mixtures import OutputMixture
@@ -39,7 +39,7 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, *
     shown = _shown(repair)
     findings = diagnose(repair.before, repair.after)
     page = render(shown, findings, story=sentences(repair), mix=repair.mix)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    disk.write_text(folder / "report.html", page)
     record = output.run_record(
         mix=asdict(repair.mix),
         **{key: value for key, value in calibrator_record(repair.offset).items() if key not in ("classes", "seen")},
@@ -57,15 +57,16 @@ def print_repair(repair: Repair[Any], out: Path) -> None:
     """Print accuracies, the mixtures that were tried, what was done, and where it is."""
     rows = {name: evaluate(snapshot) for name, snapshot in _shown(repair).items()}
     accuracy_table(rows, title=f"{len(repair.repaired)} rows that chose nothing")
-    console = Console(highlight=False, soft_wrap=True)
+    page = console()
     if (ceiling := rows["after"].tradeoff.best_all) is not None:
-        console.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
+        page.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
     if repair.mix.tried:
         mixing_table(repair.mix)
     for term, sentence in sentences(repair):
-        console.print(f"[bold]{term}[/bold]: {sentence}")
+        page.print(term, style="bold", end="")
+        page.print(f": {sentence}")
     made = "mixture" if isinstance(repair.model, OutputMixture) else "repaired model"
-    console.print(f"the {made} and the report: {out}")
+    page.print(f"the {made} and the report: {out}")
 
 
 def _shown(repair: Repair[Any]) -> dict[str, Snapshot]:

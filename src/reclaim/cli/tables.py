@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
+from reclaim.core.terminal import console
 from reclaim.papers.table import Cell
 from reclaim.papers.table import Table as Numbers
 from reclaim.repairs.alpha import ChosenAlpha, Tried
@@ -29,7 +29,7 @@ def accuracy_table(rows: Mapping[str, Evaluation], title: str = "") -> None:
     for name, row in rows.items():
         area = "–" if row.tradeoff.area is None else f"{row.tradeoff.area:.3f}"
         page.add_row(name, *(percent(getattr(row.accuracy, column)) for column in COLUMNS), area)
-    Console().print(page)
+    console().print(page, soft_wrap=False)
 
 
 def mixing_table(mix: ChosenAlpha) -> None:
@@ -47,7 +47,7 @@ def mixing_table(mix: ChosenAlpha) -> None:
     page.add_row()
     for classes, t in mix.preferences.items():
         add(t, f"by --prefer {classes}")
-    Console().print(page)
+    console().print(page, soft_wrap=False)
 
 
 def numbers_table(table: Numbers) -> None:
@@ -60,4 +60,4 @@ def numbers_table(table: Numbers) -> None:
         page.add_row(name, *map(str, cells))
         if name in table.printed:
             page.add_row("  printed", *(str(Cell(value)) for value in table.printed[name]), style="dim")
-    Console(highlight=False, soft_wrap=True).print(page)
+    console().print(page)

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Argument", "BadInput", "BadKind", "few", "unknown"]
+__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "few", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class BadInput(ValueError):
         """The message, with the arguments called as `name` calls them."""
         advice = "".join(f"; or {a.advice}: {name(a)}" if a.advice else f", {name(a)}" for a in self.do)[5:]
         return f"{self.what}\n  {advice[:1].upper()}{advice[1:]}." if advice else self.what
+
+
+class Diverged(BadInput):
+    """Training left the finite numbers: the same run would do so again."""
 
 
 class BadKind(TypeError):

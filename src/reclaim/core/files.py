@@ -5,99 +5,162 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from reclaim.core import disk
 from reclaim.core.errors import Argument, BadInput
+from reclaim.core.finite import json_text
+from reclaim.core.workspace import Workspace, workspace
 
 __all__ = [
     "atomic_directory",
     "atomic_file",
     "check_free",
+    "discard",
     "existing",
     "load_npz",
     "put_in_place",
     "read_json",
+    "together",
     "write_json",
 ]
 
 
-def check_free(path: Path, *, force: bool = False) -> None:
-    """Raise if `path` exists, before any work is done, unless it may be replaced."""
-    if (path.exists() or path.is_symlink()) and not force:
+def check_free(path: Path, *, force: bool = False, folder: bool | None = None) -> None:
+    """Raise if `path` exists, before any work is done, unless it may be replaced.
+
+    Args:
+        folder: whether a folder or a file is to be written; what is the other of both is never replaced.
+    """
+    if not os.path.lexists(path):
+        return
+    if folder is not None and path.exists() and path.is_dir() != folder:
+        is_, takes = ("a folder", "a file") if path.is_dir() else ("no folder", "a folder")
+        raise BadInput(f"{path} is {is_}, and {takes} is to be written; give another path.")
+    if not force:
         raise BadInput(f"{path} exists already.", Argument("force", "give another path, or replace it", True))
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name if the block succeeds, and vanishes if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary path that takes the name of `path` if the block succeeds, and vanishes if not.
+
+    Raises: OSError if there is no room, whatever library writes; BadInput if another process is writing the same file.
+    """
+    with workspace(path) as space:
+        temporary = disk.new_file(space.folder)
+        try:
+            with disk.writing(path):
+                yield temporary
+            disk.flush(temporary)
+            group = _group.get()
+            if group is not None and group.space is space:
+                group.files.append((temporary, path))
+                return
+            disk.replace(temporary, path)
+            disk.settle(path.parent)
+        except BaseException:
+            disk.remove(temporary)
+            raise
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that get their names together.
+
+    Attributes:
+        space: where they are until then.
+        files: each with the name that it will have.
+        obsolete: what is removed once all have their names.
+    """
+
+    space: Workspace
+    files: list[tuple[Path, Path]] = field(default_factory=list)
+    obsolete: list[Path] = field(default_factory=list)
+
+    def made(self, path: Path) -> Path:
+        """Where what was written for `path` is."""
+        return next((made for made, name in reversed(self.files) if name == path), path)
+
+
+_group: ContextVar[Group | None] = ContextVar("group", default=None)
+
+
+@contextmanager
+def together(path: Path) -> Iterator[Group]:
+    """What is written inside beside `path` gets its names at the end, in order, or not at all.
+
+    The last file is the one that tells of the others. A group inside another one belongs to it.
+    """
+    if (outer := _group.get()) is not None:
+        yield outer
+        return
+    with workspace(path) as space:
+        group = Group(space)
+        token = _group.set(group)
+        try:
+            yield group
+        finally:
+            _group.reset(token)
+        space.give_names(group.files, group.obsolete)
 
 
 @contextmanager
 def atomic_directory(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its name if the block succeeds; an old one goes only then."""
-    check_free(path, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        put_in_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """A temporary folder that takes the name of `path` if the block succeeds; an old one goes only then."""
+    with workspace(path) as space:
+        check_free(path, force=force, folder=True)
+        temporary = disk.new_folder(space.folder)
+        try:
+            with disk.writing(path):
+                yield temporary
+            put_in_place(temporary, path)
+        finally:
+            disk.remove_folder(temporary)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished folder its name; what had the name before is removed only afterwards."""
+    """Give a finished folder its name, and remove what had the name before.
+
+    At every moment there is one whole folder of that name, where the system can exchange two names. Elsewhere the old
+    one lies for a moment in the workspace of `path`, and the next one to write there brings it back after a kill.
+    """
     for file in temporary.rglob("*"):
-        _flush(file)
-    if not (path.exists() or path.is_symlink()):
-        temporary.replace(path)
-    else:
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
-        path.replace(old)
-        temporary.replace(path)
-        shutil.rmtree(old.parent, ignore_errors=True)
-    _flush(path.parent)
+        disk.flush(file)
+    with workspace(path) as space:
+        if not os.path.lexists(path):
+            disk.replace(temporary, path)
+        elif disk.exchange(temporary, path):
+            discard(temporary, path)
+        else:
+            disk.replace(path, space.old)
+            disk.replace(temporary, path)
+            disk.remove_folder(space.old)
+        disk.settle(path.parent)
 
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def discard(path: Path, output: Path) -> None:
+    """Remove a folder that belongs to an output: whole or not at all, as others see it."""
+    if os.path.lexists(path):
+        with workspace(output) as space:
+            trash = space.folder / secrets.token_hex(8)
+            disk.replace(path, trash)
+            disk.remove_folder(trash)
 
 
 def write_json(path: Path, record: object) -> None:
     """Write a record; NaN and infinities are refused, because JSON has none."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        disk.write_text(temporary, json_text(record, 2) + "\n")
 
 
 def read_json(path: Path) -> Any:

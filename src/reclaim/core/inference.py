@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from reclaim.core.devices import check_device
-from reclaim.core.errors import BadInput, unknown
+from reclaim.core.numbers import Count, Workers, check_fields
 
 __all__ = ["Inference", "Precision"]
 
@@ -26,16 +26,11 @@ class Inference:
             which is measured and said. float32 is that, also where torch would take TF32 for convolutions.
     """
 
-    batch_size: int | None = None
-    workers: int | None = None
+    batch_size: Count | None = None
+    workers: Workers | None = None
     device: str = "auto"
-    precision: Precision = "float32"
+    precision: Literal["float32", "tf32", "bf16", "fp16"] = "float32"
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        if self.precision not in get_args(Precision):
-            raise unknown("precision", self.precision, list(get_args(Precision)))
-        if (self.workers or 0) < 0 or (self.batch_size is not None and self.batch_size < 1):
-            raise BadInput(
-                f"batch size and workers must be at least 1 and 0; given: {self.batch_size}, {self.workers}."
-            )
+        check_fields(self)

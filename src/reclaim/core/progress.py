@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from reclaim.core.terminal import console, printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -32,7 +34,7 @@ def track(items: Iterable[T], what: str, total: int | None = None, done: int = 0
         yield from items
         return
     with _shown() as display:
-        task = display.add_task(what, total=total, completed=done)
+        task = display.add_task(printable(what), total=total, completed=done)
         try:
             for item in items:
                 yield item
@@ -48,7 +50,6 @@ def _shown() -> Iterator[Progress]:
     if _display is not None:
         yield _display
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -59,13 +60,13 @@ def _shown() -> Iterator[Progress]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as _display:
+    with Progress(*columns, console=console(stderr=True), transient=True) as _display:
         try:
             yield _display
         finally:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from inspect import Parameter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reclaim.core.errors import unknown
+from reclaim.core.numbers import kind_of
 
 __all__ = ["FAMILIES", "Method", "arguments_of", "describe", "describe_file", "find", "names"]
 
@@ -162,10 +163,10 @@ def _sentence(docs: str, title: str) -> str:
 
 
 def _numbers(function: ast.FunctionDef) -> dict[str, Parameter]:
-    """Keyword-only parameters. Annotations may use builtins and Literal, defaults must be literals."""
+    """Keyword-only parameters. Annotations may use builtins, Literal and `core.numbers`, defaults must be literals."""
     result = {}
     for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-        annotation = eval(ast.unparse(argument.annotation), {"Literal": Literal}) if argument.annotation else str
+        annotation = (argument.annotation and kind_of(ast.unparse(argument.annotation))) or str
         value = Parameter.empty if default is None else ast.literal_eval(default)
         result[argument.arg] = Parameter(argument.arg, Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
     return result

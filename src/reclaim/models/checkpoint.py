@@ -77,13 +77,10 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], container: Container
         for name, tensor in weights.items()
     }
     with atomic_file(path) as temporary:
-        try:
-            if container.suffix == ".safetensors":
-                save_file(state, temporary, metadata={"format": "pt"})
-            else:
-                torch.save({container.nest: state} if container.nest else state, temporary)
-        except (SafetensorError, RuntimeError) as error:  # how the two libraries say that the disk is full
-            raise OSError(f"cannot write {path}: {error}") from error
+        if container.suffix == ".safetensors":
+            save_file(state, temporary, metadata={"format": "pt"})
+        else:
+            torch.save({container.nest: state} if container.nest else state, temporary)
 
 
 def _load_torch(path: Path) -> Any:

@@ -11,6 +11,7 @@ from torch import nn
 
 from reclaim.core.checks import check_classes
 from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.numbers import Pixels, check_argument
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Maker
 from reclaim.models.checkpoint import load_weights
@@ -109,6 +110,7 @@ def with_inputs(
     if image_size is not None:
         if image_size < 1:
             raise BadInput(f"images must have at least 1 pixel; given: {image_size}.", Argument("image_size", "give"))
+        check_argument("image_size", image_size, Pixels)
         model = replace(model, preprocess=replace(model.images, resize=image_size, crop=image_size))
     if (mean is None) != (std is None):
         raise BadInput("mean and standard deviation go together.", Argument("mean", "give both"), Argument("std"))

@@ -13,6 +13,7 @@ from torch import Tensor
 from reclaim.core.checks import check_finite
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
+from reclaim.core.numbers import Bytes, in_range
 from reclaim.data.records import Data, Split
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
@@ -25,6 +26,7 @@ from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
 __all__ = ["predict"]
 
 
+@in_range
 def predict(
     model: Classifier,
     data: Data,
@@ -33,7 +35,7 @@ def predict(
     out: Path | None = None,
     features: bool = True,
     half: bool = False,
-    shard_size: int = SHARD_SIZE,
+    shard_size: Bytes = SHARD_SIZE,
     inference: Inference = Inference(),
     source: Source = evaluation_batches,
 ) -> Snapshot:

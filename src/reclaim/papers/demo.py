@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from reclaim.core.numbers import Seed, in_range
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data
 from reclaim.data.sources.digits import digits
@@ -21,7 +22,7 @@ from reclaim.report.evaluate import Evaluation
 from reclaim.training.budget import Budget
 from reclaim.training.recipes.fine_tune import fine_tune
 
-__all__ = ["Demo", "demo", "over_seeds", "tuned_digits", "tuning"]
+__all__ = ["Demo", "demo", "over_seeds", "tuned_digits", "tuning", "won"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Demo:
     repair: Repair[Classifier]
 
 
-def demo(seed: int = 0, device: str = "auto") -> Demo:
+@in_range
+def demo(seed: Seed = 0, device: str = "auto") -> Demo:
     """Pretrain a small network on ten digits, fine-tune it on five in another domain, and repair it.
 
     Args:
@@ -51,8 +53,9 @@ def demo(seed: int = 0, device: str = "auto") -> Demo:
     return Demo(before, after, target, repair(before, after, target, Choices(seed=seed), device=device))
 
 
+@in_range
 def tuned_digits(
-    seed: int = 0, *, epochs: tuple[int, int] = (20, 30), device: str = "auto"
+    seed: Seed = 0, *, epochs: tuple[int, int] = (20, 30), device: str = "auto"
 ) -> tuple[Classifier, Classifier, Data]:
     """A small network that learned ten digits, the same fine-tuned on five in another domain, and that domain.
 
@@ -92,3 +95,16 @@ def over_seeds(runs: Sequence[Mapping[str, Evaluation]]) -> Table:
         parts.append({**rows, "after + best offset (a ceiling)": [ceiling and 100 * ceiling]})
     title = f"mean and standard deviation over {len(runs)} seeds"
     return Table(title, "accuracy, %", COLUMNS, averaged(parts))
+
+
+def won(table: Table) -> str:
+    """What the repair brought back, in a sentence, from the table of `over_seeds`."""
+    whole, seen, absent = (
+        {name: str(table.rows[name][column]) for name in ("before", "after", "repaired")} for column in range(3)
+    )
+    return (
+        f"the repaired model answers {whole['repaired']} % of the test images right, the fine-tuned one "
+        f"{whole['after']} % and the pretrained one {whole['before']} %: of the digits that fine-tuning left out "
+        f"{absent['repaired']} % instead of {absent['after']} %, of the others {seen['repaired']} % instead of "
+        f"{seen['after']} %."
+    )

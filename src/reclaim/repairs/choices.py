@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from reclaim.core.errors import BadInput, unknown
+from reclaim.core.errors import unknown
+from reclaim.core.numbers import InnerShare, Seed, Share, check_fields
 
 __all__ = ["BY_RETRAINING", "Choices", "Prefer"]
 
@@ -35,21 +36,15 @@ class Choices:
         seed: of the division of the rows.
     """
 
-    mix: float | Literal["auto"] = "auto"
+    mix: Share | Literal["auto"] = "auto"
     select: str = "auto"
     numbers: Mapping[str, Any] = field(default_factory=dict)
     prefer: Prefer | None = None
-    class_shifts: float = 0.5
-    held_out: float = 0.5
-    seed: int = 0
+    class_shifts: Share = 0.5
+    held_out: InnerShare = 0.5
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        given: object = self.mix
-        if given != "auto" and not (isinstance(given, int | float) and 0 <= given <= 1):
-            raise BadInput(f"the mix is the share of the fine-tuned model, between 0 and 1; given: {self.mix}.")
-        if not 0 <= self.class_shifts <= 1:
-            raise BadInput(f"the strength of the class shifts is between 0 and 1; given: {self.class_shifts}.")
-        if not 0 < self.held_out < 1:
-            raise BadInput(f"the share of rows that choose must be between 0 and 1; given: {self.held_out}.")
+        check_fields(self)
         if self.prefer is not None and self.prefer not in get_args(Prefer):
             raise unknown("preference", self.prefer, list(get_args(Prefer)))

@@ -19,6 +19,7 @@ from reclaim.calibration.selectors.gap_matching import gap_matching
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
+from reclaim.core.numbers import Count, InnerShare, Seed, in_range
 from reclaim.core.progress import track
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
@@ -35,16 +36,17 @@ __all__ = ["Retrain", "check_retrain", "divide_classes", "plan_by_retraining", "
 Retrain = Callable[[Classifier, Data], Classifier]
 
 
+@in_range
 def pseudo_cross_validation(
     before: Classifier,
     data: Data,
     retrain: Retrain,
     after: Classifier | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     inference: Inference = Inference(),
     *,
-    runs: int = 3,
-    shares: tuple[float, ...] = (0.5,),
+    runs: Count = 3,
+    shares: tuple[InnerShare, ...] = (0.5,),
     aggregate: Literal["mean", "median"] = "mean",
     cheap: bool = False,
     criterion: Literal["overall", "balanced", "harmonic"] = "overall",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Seed, Whole, in_range
 from reclaim.snapshots.metrics.absent_probability import absent_log_odds
 from reclaim.snapshots.metrics.binning import Binned
 from reclaim.snapshots.metrics.brier import BrierParts, brier_parts, parts_of
@@ -59,7 +60,8 @@ class Reliability:
         return asdict(self)
 
 
-def reliability(snapshot: Snapshot, *, resamples: int = 100, seed: int = 0) -> Reliability:
+@in_range
+def reliability(snapshot: Snapshot, *, resamples: Whole = 100, seed: Seed = 0) -> Reliability:
     """Whether a labelled snapshot's probabilities are honest, in full. Reads the logits three times.
 
     Args:

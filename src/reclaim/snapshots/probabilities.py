@@ -6,12 +6,14 @@ from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import Argument, BadInput
+from reclaim.core.numbers import Share, in_range
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["logarithm"]
 
 
-def logarithm(snapshot: Snapshot, *, floor: float = 0.0) -> Snapshot:
+@in_range
+def logarithm(snapshot: Snapshot, *, floor: Share = 0.0) -> Snapshot:
     """A snapshot whose logits are the logarithms of its probabilities [N, C].
 
     Args:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
-from reclaim.core.files import atomic_file, write_json
+from reclaim.core.files import atomic_file, together, write_json
+from reclaim.core.numbers import Bytes, in_range
 from reclaim.snapshots.reading import index_of, read_index
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -24,7 +25,8 @@ SHARD_SIZE = 5 << 30  # bytes of a file
 _TYPES = {torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
 
 
-def save_snapshot(path: Path, snapshot: Snapshot, *, shard_size: int = SHARD_SIZE) -> None:
+@in_range
+def save_snapshot(path: Path, snapshot: Snapshot, *, shard_size: Bytes = SHARD_SIZE) -> None:
     """Write a snapshot; as several files and an index if it is larger than `shard_size` bytes."""
     width = None if snapshot.features is None else snapshot.features.shape[1]
     with snapshot_file(
@@ -80,27 +82,27 @@ def snapshot_file(
     sizes = [min(most, rows - first) for first in range(0, rows, most)] or [0]
     files = [path] if len(sizes) == 1 else _shard_paths(path, len(sizes))
     old = _old_files(path)
-    with ExitStack() as stack:
-        own = [None] * len(sizes) if groups is None else groups.split(most)
-        parts = [
-            stack.enter_context(_one_file(file, about, size, width, labelled, dtype, mine, group_names))
-            for file, size, mine in zip(files, sizes, own, strict=True)
-        ]
+    with together(path) as group:
+        with ExitStack() as stack:
+            own = [None] * len(sizes) if groups is None else groups.split(most)
+            parts = [
+                stack.enter_context(_one_file(file, about, size, width, labelled, dtype, mine, group_names))
+                for file, size, mine in zip(files, sizes, own, strict=True)
+            ]
 
-        def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
-            last = first + len(logits)
-            for index in range(first // most, -(-last // most)):
-                begin = index * most
-                part = slice(max(first, begin) - first, min(last, begin + most) - first)
-                labels_, features_ = (None if values is None else values[part] for values in (labels, features))
-                parts[index](max(first, begin) - begin, logits[part], labels_, features_)
+            def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
+                last = first + len(logits)
+                for index in range(first // most, -(-last // most)):
+                    begin = index * most
+                    part = slice(max(first, begin) - first, min(last, begin + most) - first)
+                    labels_, features_ = (None if values is None else values[part] for values in (labels, features))
+                    parts[index](max(first, begin) - begin, logits[part], labels_, features_)
 
-        yield write
-    if len(sizes) > 1:
-        named = [{"file": file.name, "rows": size} for file, size in zip(files, sizes, strict=True)]
-        write_json(index_of(path), {"rows": rows, "shards": named})
-    for file in old - {*files, *([index_of(path)] if len(sizes) > 1 else [])}:
-        file.unlink(missing_ok=True)
+            yield write
+        if len(sizes) > 1:
+            named = [{"file": file.name, "rows": size} for file, size in zip(files, sizes, strict=True)]
+            write_json(index_of(path), {"rows": rows, "shards": named})
+        group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if len(sizes) > 1 else [])}))
 
 
 def _shard_paths(path: Path, count: int) -> list[Path]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reclaim.core.devices import check_device
-from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
+from reclaim.core.numbers import Count, NotNegative, Positive, Seed, Whole, Workers, check_fields
 
 __all__ = ["Budget"]
 
@@ -33,18 +33,18 @@ class Budget:
         absent_rows: "keep" holds the head's rows of absent classes at their weights; "train" trains them like the rest.
     """
 
-    epochs: int = 10
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    weight_decay: float = 5e-4
+    epochs: Whole = 10
+    learning_rate: Positive = 1e-3
+    batch_size: Count = 64
+    weight_decay: NotNegative = 5e-4
     optimizer: Literal["sgd", "adamw"] = "sgd"
     augment: Literal["none", "flip", "crop-flip"] = "none"
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["no", "bf16", "fp16"] = "no"
-    accumulate: int = 1
-    workers: int | None = None
-    steps: int | None = None
+    accumulate: Count = 1
+    workers: Workers | None = None
+    steps: Whole | None = None
     absent_rows: Literal["keep", "train"] = "keep"
 
     @property
@@ -59,17 +59,4 @@ class Budget:
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        for name, given, least in (
-            ("epochs", self.epochs, 0),
-            ("batch size", self.batch_size, 1),
-            ("accumulate", self.accumulate, 1),
-            ("workers", self.workers or 0, 0),
-            ("weight decay", self.weight_decay, 0),
-            ("steps", self.steps or 0, 0),
-        ):
-            if given < least:
-                raise BadInput(f"{name} must be at least {least}; given: {given}.")
-        if not self.learning_rate > 0:
-            raise BadInput(
-                f"the learning rate must be above 0; given: {self.learning_rate}. To train nothing: epochs 0."
-            )
+        check_fields(self)

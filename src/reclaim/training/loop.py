@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from reclaim.core.errors import Argument, BadInput
+from reclaim.core.errors import Argument, BadInput, Diverged
 from reclaim.core.progress import track
 from reclaim.data.inputs.protocol import Maker
 from reclaim.data.records import Split
@@ -172,14 +172,14 @@ def _epoch(engine: Engine, course: _Course, run: RunState, span: range, arriving
     run.log({"epoch": epoch + 1, "loss": mean, "step": run.number}, whole=done)
 
 
-def _not_finite(budget: Budget, epoch: int) -> BadInput:
+def _not_finite(budget: Budget, epoch: int) -> Diverged:
     if budget.precision == "no":
-        return BadInput(
+        return Diverged(
             f"the loss is no longer finite in epoch {epoch + 1}; the learning rate {budget.learning_rate:g} is "
             "probably too large for this network."
         )
     most = f"{torch.finfo(torch.float16 if budget.precision == 'fp16' else torch.bfloat16).max:.3g}"
-    return BadInput(
+    return Diverged(
         f"the loss is no longer finite in epoch {epoch + 1}: in the precision {budget.precision}, whose largest number "
         f"is {most}, the network's numbers probably overflow, or the learning rate {budget.learning_rate:g} is too "
         "large.",

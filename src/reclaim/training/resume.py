@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 
+from reclaim.core import disk
 from reclaim.core.errors import BadInput
-from reclaim.core.files import put_in_place, read_json, write_json
+from reclaim.core.files import discard, put_in_place, read_json, write_json
 from reclaim.training.budget import Budget
 
 __all__ = ["RunState", "Stateful", "resuming"]
@@ -109,18 +109,18 @@ class RunState:
         main, wait = self.accelerator.is_main_process, self.accelerator.wait_for_everyone
         last, writing = self._last(), self.folder / "writing"
         if main:
-            shutil.rmtree(writing, ignore_errors=True)
-            writing.mkdir(parents=True)
+            disk.remove_folder(writing)
+            disk.make_folders(writing)
         wait()
-        self.accelerator.save_state(str(writing))
+        with disk.writing(writing):
+            self.accelerator.save_state(str(writing))
         wait()
         if main:
             write_json(writing / "run.json", {"run": self.run, "step": self.number})
             put_in_place(writing, self.folder / f"step-{self.number}")
             if last is not None and last.name != f"step-{self.number}":
-                shutil.rmtree(last, ignore_errors=True)
-            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in self.lines)
+                discard(last, self.folder / "old")
+            disk.append(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines))
         wait()
         self.lines, self.saved = [], time.monotonic()
 
@@ -132,6 +132,7 @@ class RunState:
         return self.number % 16 == 0 and bool(broadcast(torch.tensor(float(late), device=self.accelerator.device)))
 
     def _last(self) -> Path | None:
-        """The folder of the last state, if there is one."""
-        steps = self.folder.glob("step-*") if self.folder is not None else ()
+        """The folder of the last whole state, if there is one; its record is written last."""
+        records = self.folder.glob("step-*/run.json") if self.folder is not None else ()
+        steps = (record.parent for record in records)
         return max(steps, key=lambda path: int(path.name.removeprefix("step-")), default=None)

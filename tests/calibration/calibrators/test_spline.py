@@ -104,7 +104,7 @@ def test_it_is_never_less_likely_than_the_single_temperature() -> None:
 
 
 def test_one_knot_is_refused() -> None:
-    with pytest.raises(BadInput, match="at least two knots, got 1"):
+    with pytest.raises(BadInput, match="knots must be a whole number between 2 and 10000; given: 1"):
         Spline.fit(*draw(50, 1), knots=1)
 
 

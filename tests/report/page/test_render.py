@@ -69,6 +69,12 @@ def test_names_from_outside_cannot_write_markup() -> None:
     assert "<script" not in text
 
 
+def test_names_cannot_turn_the_text_around_them() -> None:
+    turning = "\u202ecba\u2066"
+    page = render({turning: BEFORE, f"{turning}2": AFTER}, diagnose(BEFORE, AFTER), story=[(turning, turning)])
+    assert not {"\u202e", "\u2066"} & set(page) and page.count("\\u202ecba\\u2066") >= 4
+
+
 def test_it_is_well_formed() -> None:
     open_tags: list[str] = []
 

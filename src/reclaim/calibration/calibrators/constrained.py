@@ -15,6 +15,7 @@ from reclaim.calibration.rows import Also, Given, calibration_rows, check_column
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_tensor
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import InnerShare, Positive, Share, in_range
 from reclaim.core.registry import find
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -61,6 +62,7 @@ class Constrained:
         return spread(Affine(torch.full((k,), beta), torch.zeros(k)), rest, self.fitted, classes)
 
     @classmethod
+    @in_range
     def fit(
         cls,
         logits: Given,
@@ -68,9 +70,9 @@ class Constrained:
         seen: Also = None,
         *,
         select: str = "auto",
-        budget: float = 0.05,
-        confidence: float | None = None,
-        ratio: float = 1.0,
+        budget: Share = 0.05,
+        confidence: InnerShare | None = None,
+        ratio: Positive = 1.0,
     ) -> Constrained:
         """The temperature and the offset for [N, C] logits and [N] labels of seen classes.
 

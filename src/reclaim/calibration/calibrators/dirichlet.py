@@ -14,6 +14,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_kind, as_tensor
+from reclaim.core.numbers import NotNegative, in_range
 
 __all__ = ["Dirichlet"]
 
@@ -52,14 +53,15 @@ class Dirichlet:
         return as_kind(rejoin(z, seen, inside, self.scale), logits)
 
     @classmethod
+    @in_range
     def fit(
         cls,
         logits: Given,
         labels: Also = None,
         seen: Also = None,
         *,
-        off_diagonal: float | None = None,
-        intercept: float | None = None,
+        off_diagonal: NotNegative | None = None,
+        intercept: NotNegative | None = None,
     ) -> Dirichlet:
         """The matrix and biases under which [N, C] logits make [N] labels most likely.
 

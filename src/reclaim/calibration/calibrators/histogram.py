@@ -14,6 +14,7 @@ from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows
 from reclaim.core.arrays import A
+from reclaim.core.numbers import Few, in_range
 
 __all__ = ["Histogram"]
 
@@ -51,7 +52,8 @@ class Histogram:
         return joined(logits, z, seen, traced(torch.where(made.isnan(), p, made), p), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: int = 15) -> Histogram:
+    @in_range
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: Few = 15) -> Histogram:
         """The frequencies of [N] labels in bins of the probabilities of [N, C] logits.
 
         Args:

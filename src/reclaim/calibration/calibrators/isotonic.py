@@ -17,6 +17,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, Rows, calibration_rows
 from reclaim.core.arrays import A, by_numpy
 from reclaim.core.errors import Argument, unknown
+from reclaim.core.numbers import in_range
 
 __all__ = ["Isotonic"]
 
@@ -57,6 +58,7 @@ class Isotonic:
         return joined(logits, z, seen, made, keep_top=len(self.sizes) == 1, scale=1 / self.temperature)
 
     @classmethod
+    @in_range
     def fit(
         cls, logits: Given, labels: Also = None, seen: Also = None, *, kind: Literal["shared", "one-vs-rest"] = "shared"
     ) -> Isotonic:

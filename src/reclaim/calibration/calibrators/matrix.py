@@ -16,6 +16,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_tensor
+from reclaim.core.numbers import NotNegative, in_range
 
 __all__ = ["Matrix"]
 
@@ -57,14 +58,15 @@ class Matrix:
         return spread(inner, self.rest, self.fitted, classes)
 
     @classmethod
+    @in_range
     def fit(
         cls,
         logits: Given,
         labels: Also = None,
         seen: Also = None,
         *,
-        off_diagonal: float | None = None,
-        intercept: float | None = None,
+        off_diagonal: NotNegative | None = None,
+        intercept: NotNegative | None = None,
     ) -> Matrix:
         """The matrix and biases under which [N, C] logits make [N] labels most likely.
 

@@ -16,6 +16,7 @@ from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, as_tensor, sorted_values
+from reclaim.core.numbers import Few, Seed, in_range
 
 __all__ = ["OrderPreserving"]
 
@@ -69,6 +70,7 @@ class OrderPreserving:
         return by_blocks(change, logits)
 
     @classmethod
+    @in_range
     def fit(
         cls,
         logits: Given,
@@ -76,8 +78,8 @@ class OrderPreserving:
         seen: Also = None,
         *,
         variant: Literal["invariant", "diagonal"] = "invariant",
-        hidden: int = 10,
-        seed: int = 0,
+        hidden: Few = 10,
+        seed: Seed = 0,
     ) -> OrderPreserving:
         """The net under which [N, C] logits make [N] labels most likely.
 

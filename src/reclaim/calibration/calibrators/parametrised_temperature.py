@@ -15,6 +15,7 @@ from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns
 from reclaim.core.arrays import A, as_tensor
+from reclaim.core.numbers import Few, Seed, in_range
 
 __all__ = ["ParametrisedTemperature"]
 
@@ -59,6 +60,7 @@ class ParametrisedTemperature:
         return self.temperature * _bend(Net(self.inputs, self.first, self.second)(x))
 
     @classmethod
+    @in_range
     def fit(
         cls,
         logits: Given,
@@ -66,9 +68,9 @@ class ParametrisedTemperature:
         seen: Also = None,
         *,
         loss: Literal["nll", "brier"] = "nll",
-        top: int = 10,
-        hidden: int = 10,
-        seed: int = 0,
+        top: Few = 10,
+        hidden: Few = 10,
+        seed: Seed = 0,
     ) -> ParametrisedTemperature:
         """The net under which [N, C] logits suit [N] labels best.
 

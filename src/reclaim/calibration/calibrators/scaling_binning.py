@@ -20,6 +20,7 @@ from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows
 from reclaim.core.arrays import A
+from reclaim.core.numbers import Few, in_range
 
 __all__ = ["ScalingBinning"]
 
@@ -61,7 +62,8 @@ class ScalingBinning:
         return joined(logits, z, seen, traced(made, lined), scale=1 / self.temperature)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: int = 15) -> ScalingBinning:
+    @in_range
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, bins: Few = 15) -> ScalingBinning:
         """The lines that fit [N] labels best, and bins of what they make of [N, C] logits.
 
         Args:

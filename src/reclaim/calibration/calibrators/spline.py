@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, as_tensor
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Within, in_range
 
 __all__ = ["Spline"]
 
@@ -69,7 +70,10 @@ class Spline:
         return torch.where(lead > 0, z.scatter(1, where, top + raised), z)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, knots: int = 6) -> Spline:
+    @in_range
+    def fit(
+        cls, logits: Given, labels: Also = None, seen: Also = None, *, knots: Annotated[int, Within(2, 10_000)] = 6
+    ) -> Spline:
         """The spline that takes the largest probability of [N, C] logits to how often [N] labels agree.
 
         Args:

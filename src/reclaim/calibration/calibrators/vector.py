@@ -15,6 +15,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_tensor
+from reclaim.core.numbers import NotNegative, in_range
 
 __all__ = ["Vector"]
 
@@ -52,7 +53,8 @@ class Vector:
         return spread(inner, self.rest, self.fitted, classes)
 
     @classmethod
-    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, ridge: float | None = None) -> Vector:
+    @in_range
+    def fit(cls, logits: Given, labels: Also = None, seen: Also = None, *, ridge: NotNegative | None = None) -> Vector:
         """The weights and biases under which [N, C] logits make [N] labels most likely.
 
         Args:

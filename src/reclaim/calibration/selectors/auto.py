@@ -11,11 +11,13 @@ from reclaim.calibration.selectors.labelled import labelled
 from reclaim.calibration.selectors.larger_of_two import larger_of_two
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.calibration.selectors.retention_budget import retention_budget, rows_needed
+from reclaim.core.numbers import InnerShare, in_range
 
 __all__ = ["auto", "without_budget"]
 
 
-def auto(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
+@in_range
+def auto(evidence: Evidence, *, budget: InnerShare = 0.05, confidence: InnerShare | None = None) -> Selection:
     """Choose by the strongest evidence: labelled rows, then unlabelled ones, then held-out rows of seen classes.
 
     With labelled rows of all classes it is their best offset. Otherwise it is the retention budget, lowered so that the

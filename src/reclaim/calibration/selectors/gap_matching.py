@@ -10,12 +10,14 @@ from torch import Tensor
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.average_logit_gap import mean_gap
 from reclaim.core.arrays import row_blocks
+from reclaim.core.numbers import in_range
 from reclaim.snapshots.metrics.margins import group_bests
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["gap_matching"]
 
 
+@in_range
 def gap_matching(
     evidence: Evidence,
     *,

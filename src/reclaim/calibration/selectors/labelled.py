@@ -6,6 +6,7 @@ from typing import Literal
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import in_range
 from reclaim.snapshots.metrics.margins import margins
 from reclaim.snapshots.metrics.tradeoff import Best, Criterion, best, curve_of, steps_of
 from reclaim.snapshots.snapshot import Snapshot
@@ -13,6 +14,7 @@ from reclaim.snapshots.snapshot import Snapshot
 __all__ = ["best_on", "labelled"]
 
 
+@in_range
 def labelled(evidence: Evidence, *, criterion: Literal["overall", "balanced", "harmonic"] = "overall") -> Selection:
     """The offset with the best accuracy on labelled target rows of all classes.
 

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Count, in_range
 from reclaim.snapshots.metrics.margins import group_bests
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["margin_mixture"]
 
 
-def margin_mixture(evidence: Evidence, *, iterations: int = 500) -> Selection:
+@in_range
+def margin_mixture(evidence: Evidence, *, iterations: Count = 500) -> Selection:
     """Put the offset where a target row is as likely to be seen as absent, judged by its margin.
 
     The margins of unlabelled target rows are a mixture (1 - q) F + q Normal(m, v). F is the density of held-out seen

@@ -9,14 +9,16 @@ import torch
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import InnerShare, in_range
 from reclaim.snapshots.metrics.margins import group_bests
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["rate_matching"]
 
 
+@in_range
 def rate_matching(
-    evidence: Evidence, *, rate: float | None = None, count: Literal["hard", "soft"] = "hard"
+    evidence: Evidence, *, rate: InnerShare | None = None, count: Literal["hard", "soft"] = "hard"
 ) -> Selection:
     """Answer as many target rows with an absent class as there should be.
 

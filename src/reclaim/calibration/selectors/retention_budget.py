@@ -11,13 +11,17 @@ from torch import Tensor
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.errors import BadInput
 from reclaim.core.groups import group_weights
+from reclaim.core.numbers import InnerShare, in_range
 from reclaim.snapshots.metrics.margins import Margins, margins
 from reclaim.snapshots.metrics.tradeoff import WINDOW
 
 __all__ = ["retention_budget", "rows_needed"]
 
 
-def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: float | None = None) -> Selection:
+@in_range
+def retention_budget(
+    evidence: Evidence, *, budget: InnerShare = 0.05, confidence: InnerShare | None = None
+) -> Selection:
     """The largest offset that costs at most `budget` of seen accuracy, certified on held-out rows.
 
     Raising the absent logits can only lose seen rows and only win absent ones, so the largest offset that keeps the
@@ -58,12 +62,8 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
     kept = int((bound <= budget + 1e-12).long().cumprod(dim=0).sum())  # steps until the first broken promise
     spent = {"budget": budget, "confidence": confidence}
     if kept == 0:
-        return Selection(
-            offset=0.0,
-            reason=f"even without an offset the {n} held-out {units} do not certify a loss of at most {budget:g}",
-            evidence={"seen": len(rows)},
-            details=spent,
-        )
+        why = f"even without an offset the {n} held-out {units} do not certify a loss of at most {budget:g}"
+        return Selection(offset=0.0, reason=why, evidence={"seen": len(rows)}, details=spent)
     offset = _before(edges, kept) if kept < len(edges) else float(edges[-1]) + 1
     each = "" if rows.groups is None else " groups, each counted once"
     how = "in expectation" if confidence is None else f"with probability {confidence:g}"
@@ -72,7 +72,7 @@ def retention_budget(evidence: Evidence, *, budget: float = 0.05, confidence: fl
     return Selection(
         offset=offset,
         reason=f"it is the largest offset that spends a budget of {budget:g}: {loss:.3f} of {n} held-out {units} "
-        f"are lost",
+        "are lost",
         evidence={"seen": len(rows)},
         guarantee=f"seen accuracy falls by at most {budget:g} {how}, n = {n}{each}",
         details={**spent, "held_out_loss": loss},
@@ -120,7 +120,8 @@ def _weight_below(margin: Tensor, weights: Tensor, which: Tensor, edges: Tensor)
     return total[torch.searchsorted(values, edges, right=True)].mul(1e9).round().div(1e9)  # a third thrice is one
 
 
-def rows_needed(evidence: Evidence, budget: float, confidence: float | None = None) -> int:
+@in_range
+def rows_needed(evidence: Evidence, budget: InnerShare, confidence: InnerShare | None = None) -> int:
     """How many held-out rows, or groups of them, the certificate needs at least (`Snapshot.units`).
 
     Raises: BadInput for a budget or a confidence outside (0, 1).

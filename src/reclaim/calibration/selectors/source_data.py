@@ -6,10 +6,12 @@ from typing import Literal
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.selectors.labelled import best_on
+from reclaim.core.numbers import in_range
 
 __all__ = ["source_data"]
 
 
+@in_range
 def source_data(evidence: Evidence, *, criterion: Literal["overall", "balanced", "harmonic"] = "balanced") -> Selection:
     """The offset with the best accuracy on labelled rows of all classes from the pretraining domain.
 

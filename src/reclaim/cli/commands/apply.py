@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
+from reclaim.core.terminal import console
 
 if TYPE_CHECKING:
     from reclaim.calibration.protocol import Calibrator
@@ -32,10 +34,8 @@ def command(
         before: for a mixture.json: the pretrained model's snapshot of the same rows.
         force: replace what exists.
     """
-    from rich.console import Console
-
     from reclaim.calibration.files import load_calibrator
-    from reclaim.core.files import check_free, write_json
+    from reclaim.core.files import together, write_json
     from reclaim.repairs.files import load_mixture
     from reclaim.snapshots.reading import index_of, load_snapshot
     from reclaim.snapshots.writing import save_snapshot
@@ -44,20 +44,24 @@ def command(
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
     if before is not None and snapshot is None:
         raise BadInput("--before goes with a mixture.json and the fine-tuned model's SNAPSHOT, not with --model.")
-    check_free(out, force=force)
-    check_free(index_of(out), force=force)
+    reads = (calibrator, snapshot, model, before)
+    if snapshot is not None:
+        take(out, index_of(out), folder=False, force=force, reads=reads)
+    else:
+        take(out, folder=True, force=force, reads=reads)
     if snapshot is not None:
         rows = load_snapshot(snapshot)
         if before is None:
             made = rows.through(load_calibrator(calibrator))
         else:
             made = load_mixture(calibrator).of(load_snapshot(before), rows)
-        save_snapshot(out, made)
-        write_json(out.with_suffix(".run.json"), output.run_record())
+        with together(out):
+            save_snapshot(out, made)
+            write_json(out.with_suffix(".run.json"), output.run_record())
     else:
         _fold(load_calibrator(calibrator), open_model(model or "", inputs), out, force, output)
     what = "the snapshot" if snapshot is not None else "the model"
-    output.show({"out": str(out)}, lambda: Console().print(f"{what}: {out}"))
+    output.show({"out": str(out)}, lambda: console().print(f"{what}: {out}"))
 
 
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:

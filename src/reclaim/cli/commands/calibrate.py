@@ -1,6 +1,5 @@
 """Fit a calibrator on a snapshot."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +8,11 @@ from reclaim.cli.flags import Output
 from reclaim.cli.method_flags import family
 from reclaim.cli.naming import called
 from reclaim.cli.offset import logit_offset
+from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Share
 from reclaim.core.registry import find
+from reclaim.core.terminal import console, say
 
 if TYPE_CHECKING:
     from reclaim.snapshots.snapshot import Snapshot
@@ -26,7 +28,7 @@ def calibrate(
     after: Path | None = None,
     held_out: Path | None = None,
     from_probabilities: bool = False,
-    floor: float = 0.0,
+    floor: Share = 0.0,
     seen_rows: bool = False,
     all_classes: bool = False,
     force: bool = False,
@@ -49,16 +51,17 @@ def calibrate(
     from reclaim.calibration.calibrators.chain import Chain
     from reclaim.calibration.doubts import doubts
     from reclaim.calibration.files import calibrator_record, load_calibrator, save_calibrator
-    from reclaim.core.files import check_free, write_json
+    from reclaim.core.files import together, write_json
     from reclaim.snapshots.reading import load_snapshot
 
     if out is not None:
-        check_free(out, force=force)
+        take(out, folder=False, force=force, reads=(snapshot, after, held_out))
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
     rows = _rows(snapshot, floor if from_probabilities else None, seen_rows=seen_rows, all_classes=all_classes)
     warnings = doubts(rows, load_snapshot(held_out) if held_out else None)
-    sys.stderr.writelines(f"reclaim: {warning}\n" for warning in warnings)
+    for warning in warnings:
+        say(f"reclaim: {warning}")
     first = load_calibrator(after) if after is not None else None
     if first is not None:
         rows = rows.through(first)
@@ -66,9 +69,11 @@ def calibrate(
     with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",), **lacks):
         fitted = find("calibrators", name).fit(rows, **numbers)
     whole = fitted if first is None else Chain((first, fitted))
-    record = calibrator_record(whole) if out is None else save_calibrator(out, whole)
+    record = calibrator_record(whole)
     if out is not None:
-        write_json(out.with_suffix(".run.json"), output.run_record(**numbers))
+        with together(out):
+            record = save_calibrator(out, whole)
+            write_json(out.with_suffix(".run.json"), output.run_record(**numbers))
     head = f"{name} on {len(rows)} rows" + (f": {out}" if out else "")
     output.show(record | ({"warnings": warnings} if warnings else {}), lambda: _print(head, fitted, rows))
 
@@ -91,25 +96,23 @@ def _rows(path: Path, floor: float | None, *, seen_rows: bool, all_classes: bool
 
 
 def _print(head: str, fitted: Any, rows: "Snapshot") -> None:
-    from rich.console import Console
-
     from reclaim.calibration.files import calibrator_record
     from reclaim.report.evaluate import evaluate
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(head)
+    before, made = (evaluate(x).confidence for x in (rows, rows.through(fitted)))
+    page = console()
+    page.print(head)
     own = calibrator_record(fitted)
     if temperature := own.get("temperature"):
-        console.print(f"temperature {temperature:.4f}")
+        page.print(f"temperature {temperature:.4f}")
     if guarantee := own.get("guarantee"):
-        console.print(f"offset {own['offset']:.4f}; {guarantee}")
-    before, made = (evaluate(x).confidence for x in (rows, rows.through(fitted)))
-    console.print(
+        page.print(f"offset {own['offset']:.4f}; {guarantee}")
+    page.print(
         f"on these rows, which flatter it: negative log-likelihood {before.nll:.3f} -> {made.nll:.3f}, "
         f"calibration error {before.ece:.3f} -> {made.ece:.3f}"
     )
     if note := fitted.fitted.details.get("note"):
-        console.print(f"note: {note}")
+        page.print(f"note: {note}")
 
 
 command = family("calibrators", calibrate, leave_out=("chain", "logit-offset"))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Output, open_model
+from reclaim.core.terminal import console
 
 if TYPE_CHECKING:
     from reclaim.snapshots.snapshot import Snapshot
@@ -26,17 +27,16 @@ def command(
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
     """
-    from rich.console import Console
-
     from reclaim.report.diagnose import diagnose
 
     findings = diagnose(with_model(before, before_model), with_model(after, after_model))
 
     def table() -> None:
-        console = Console(highlight=False)
+        page = console()
         for finding in sorted(findings, key=lambda finding: not finding.damaged):
-            console.print(f"[bold]{finding.question}[/bold] {'[red]damaged[/red]' if finding.damaged else ''}")
-            console.print(f"  {finding.verdict}\n")
+            page.print(finding.question, style="bold", end="")
+            page.print(" damaged" if finding.damaged else "", style="red")
+            page.print(f"  {finding.verdict}\n", soft_wrap=False)
 
     output.show({"findings": [asdict(finding) for finding in findings]}, table)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
+from reclaim.core.terminal import console
 
 
 def command(
@@ -19,8 +20,6 @@ def command(
         calibrator: apply this first.
         same_split: judge a calibrator even on the rows that fitted it; the numbers then flatter it.
     """
-    from rich.console import Console
-
     from reclaim.calibration.files import load_calibrator
     from reclaim.cli.tables import accuracy_table
     from reclaim.report.evaluate import evaluate
@@ -40,13 +39,13 @@ def command(
 
     def table() -> None:
         accuracy_table({snapshot.stem: found})
-        console = Console(soft_wrap=True, highlight=False)
+        page = console()
         if found.tradeoff.best_offset is not None:
-            console.print(
+            page.print(
                 f"ceiling on these rows: {100 * (found.tradeoff.best_all or 0):.1f} % over all classes, "
                 f"near offset {found.tradeoff.best_offset:.2f}"
             )
-        console.print(
+        page.print(
             f"confidence: negative log-likelihood {found.confidence.nll:.3f}, "
             f"Brier score {found.confidence.brier:.3f}, calibration error {found.confidence.ece:.3f}"
         )
@@ -56,7 +55,7 @@ def command(
             "of the question whether a row is absent": found.group_question.ece,
         }
         if all(error is not None for error in errors.values()):
-            console.print("calibration error " + ", ".join(f"{error:.3f} {where}" for where, error in errors.items()))
+            page.print("calibration error " + ", ".join(f"{error:.3f} {where}" for where, error in errors.items()))
 
     more = {"reliability": reliability(rows).record()} if output.json else {}  # a second more of 50,000 x 1,000 logits
     output.show(found.record() | more, table)

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.places import take
+from reclaim.core.terminal import console
 
 
 def command(
@@ -29,20 +31,17 @@ def command(
         calibrator: a file that `reclaim calibrate` wrote; not one that is folded into the model already.
         force: replace what exists.
     """
-    from rich.console import Console
-
     from reclaim.bridges.export import export_onnx
     from reclaim.bridges.onnx import check_extra
     from reclaim.calibration.files import load_calibrator
-    from reclaim.core.files import check_free, write_json
+    from reclaim.core.files import together, write_json
 
-    check_free(out, force=force)
+    take(out, folder=False, force=force, reads=(model, calibrator))
     check_extra()
-    difference = export_onnx(
-        out,
-        None if model is None else open_model(model, inputs),
-        None if calibrator is None else load_calibrator(calibrator),
-    )
-    write_json(out.with_suffix(".run.json"), output.run_record(difference=difference))
+    network = None if model is None else open_model(model, inputs)
+    fitted = None if calibrator is None else load_calibrator(calibrator)
+    with together(out):
+        difference = export_onnx(out, network, fitted)
+        write_json(out.with_suffix(".run.json"), output.run_record(difference=difference))
     record = {"out": str(out), "format": to, "difference": difference}
-    output.show(record, lambda: Console().print(f"{to}: {out} (answers as torch does, to {difference:.0e})"))
+    output.show(record, lambda: console().print(f"{to}: {out} (answers as torch does, to {difference:.0e})"))

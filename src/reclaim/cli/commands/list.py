@@ -1,10 +1,9 @@
 """``reclaim list``."""
 
-from rich.console import Console
-
 from reclaim.cli.flags import Output
 from reclaim.core.errors import unknown
 from reclaim.core.registry import FAMILIES, describe, names
+from reclaim.core.terminal import console
 
 
 def command(family: str = "", *, output: Output = Output()) -> None:
@@ -21,11 +20,11 @@ def command(family: str = "", *, output: Output = Output()) -> None:
     }
 
     def table() -> None:
-        console = Console(soft_wrap=True, highlight=False)
+        page = console()
         for f, each in methods.items():
-            console.print(f"[bold]{f}[/bold]")
+            page.print(f, style="bold")
             for m in each:
-                console.print(f"  {m.name:<26} {m.summary}", end="", markup=False)
-                console.print(f"  [dim]({m.source})[/dim]" if m.source else "")
+                page.print(f"  {m.name:<26} {m.summary}", end="")
+                page.print(f"  ({m.source})" if m.source else "", style="dim")
 
     output.show(record, table)

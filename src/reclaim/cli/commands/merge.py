@@ -7,9 +7,11 @@ from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.cli.method_flags import family
+from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.registry import find
+from reclaim.core.terminal import console, say
 
 
 def merge(
@@ -37,13 +39,11 @@ def merge(
         seen: the seen classes: a file with one per line, or names joined by commas.
         force: replace a directory that exists.
     """
-    from rich.console import Console
-
-    from reclaim.core.files import atomic_directory, check_free, write_json
+    from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.batch_norm import measure_again, statistics_differ
     from reclaim.models.directory import save_model
 
-    check_free(out, force=force)
+    take(out, folder=True, force=force, reads=(before, after), data=(data,))
     where = device_for(inference.device)
     if inference.precision != "float32":
         raise BadInput("weights are merged and running statistics measured in float32: leave out --precision.")
@@ -64,8 +64,8 @@ def merge(
         "batch norm's running statistics were merged too; measure them again with --data" if stale and not data else ""
     )
     if note:
-        Console(stderr=True).print(note)
-    output.show({"out": str(out), "note": note or None}, lambda: Console().print(f"the model: {out}"))
+        say(note)
+    output.show({"out": str(out), "note": note or None}, lambda: console().print(f"the model: {out}"))
 
 
 command = family("merges", merge)

@@ -1,12 +1,12 @@
 """``reclaim paper``."""
 
-import shutil
-import sys
 from pathlib import Path
 
 from reclaim.cli.flags import Output, device_for
+from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import describe, find, names
+from reclaim.core.terminal import console, say
 
 
 def command(
@@ -43,39 +43,47 @@ def command(
         raise BadInput("--quick and --smoke exclude each other; --smoke is the smaller one.")
 
     from reclaim.cli.tables import numbers_table
-    from reclaim.core.files import check_free, put_in_place, write_json
+    from reclaim.core.files import write_json
+    from reclaim.core.unfinished import finish, partial_of
     from reclaim.papers.run import Setting, run
 
     where = device_for(device)
     setting = Setting("smoke" if smoke else "quick" if quick else "full", root, where)
     experiment = find("papers", name)(setting)
     if out is not None:
-        check_free(out, force=force)
-    partial = out and out.absolute().with_name(f"{out.absolute().name}.partial")
-    if out is not None and partial is not None and force:
-        shutil.rmtree(partial, ignore_errors=True)
+        _claim(out, {"paper": name, "size": setting.size, "root": None if root is None else str(root)}, force)
     if not output.quiet:
-        sys.stderr.write(f"{name}: about {experiment.estimate} on two cores; parts: {len(experiment.parts)}\n")
-    table = run(experiment, setting, partial and partial / "parts")
+        say(f"{name}: about {experiment.estimate} on two cores; parts: {len(experiment.parts)}")
+    table = run(experiment, setting, partial_of(out) / "parts" if out is not None else None)
     record = {"paper": describe("papers", name).name, "size": setting.size, "table": table.record()}
-    if out is not None and partial is not None:
-        write_json(partial / "table.json", record)
-        write_json(partial / "run.json", output.run_record(paper=record["paper"], size=setting.size, device=where))
-        put_in_place(partial, out)
+    if out is not None:
+        about = output.run_record(paper=record["paper"], size=setting.size, device=where)
+        write_json(partial_of(out) / "table.json", record)
+        write_json(partial_of(out) / "run.json", about)
+        finish(out)
     output.show(record, lambda: numbers_table(table))
 
 
-def _list(output: Output) -> None:
-    from rich.console import Console
+def _claim(out: Path, what: dict[str, str | None], force: bool) -> None:
+    """Take the output and the folder of the unfinished run, or say that they are another's."""
+    from reclaim.core.files import check_free
+    from reclaim.core.unfinished import claim, finished
 
+    take(out, folder=True, force=True, reads=(what["root"],))
+    finished(out, what)
+    check_free(out, force=force)
+    claim(out, what, holds=("parts", "table.json"), force=force)
+
+
+def _list(output: Output) -> None:
     methods = [describe("papers", name) for name in names("papers")]
     record = [{"name": m.name, "summary": m.summary, "needs": m.needs, "source": m.source} for m in methods]
 
     def table() -> None:
-        console = Console(soft_wrap=True, highlight=False)
+        page = console()
         for m in methods:
-            console.print(f"{m.name}: {m.summary}", markup=False)
-            console.print(f"  needs {m.needs}", markup=False)
-            console.print(f"  source: {m.source}", markup=False, style="dim")
+            page.print(f"{m.name}: {m.summary}")
+            page.print(f"  needs {m.needs}")
+            page.print(f"  source: {m.source}", style="dim")
 
     output.show({"papers": record}, table)

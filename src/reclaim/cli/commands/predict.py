@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
+from reclaim.cli.places import take
 from reclaim.core.inference import Inference
+from reclaim.core.numbers import Within
+from reclaim.core.terminal import console
 
 
 def command(
@@ -19,7 +22,7 @@ def command(
     columns: Literal["data", "model"] = "data",
     features: Annotated[bool, Parameter(negative="--no-features")] = True,
     half: bool = False,
-    shard_size: float = 5.0,
+    shard_size: Annotated[float, Within(0, 2**20, inner=True)] = 5.0,
     reading: Reading = Reading(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
@@ -41,16 +44,13 @@ def command(
         shard_size: in GiB; a larger snapshot is written as several files with an index.
         force: replace a file that exists.
     """
-    from rich.console import Console
-
-    from reclaim.core.files import check_free, write_json
+    from reclaim.core.files import write_json
     from reclaim.core.notes import noted
     from reclaim.models.head import settled
     from reclaim.models.predict import predict
     from reclaim.snapshots.reading import index_of
 
-    check_free(out, force=force)
-    check_free(index_of(out), force=force)
+    take(out, index_of(out), folder=False, force=force, reads=(model,), data=(data,))
     where = device_for(inference.device)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, reading=reading, output=output)
@@ -65,4 +65,4 @@ def command(
     about = {"device": where, "precision": inference.precision, **notes}
     write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes), **about))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
-    output.show(record, lambda: Console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))
+    output.show(record, lambda: console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from reclaim.cli.choices import More, choice_flags, choices_given
 from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.cli.method_flags import with_numbers
+from reclaim.cli.places import take
 from reclaim.cli.retraining import recipe_of
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
@@ -60,13 +61,13 @@ def command(
     """
     from reclaim.cli.repair_output import print_repair, write_repair
     from reclaim.cli.snapshots import repair_snapshots, snapshots_given
-    from reclaim.core.files import atomic_directory, check_free
+    from reclaim.core.files import atomic_directory
     from reclaim.core.notes import note, noted
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
     of_models = _of_models(data, seen, reading, inputs, inference, choices)
-    check_free(out, force=force)
+    take(out, folder=True, force=force, reads=(before, after, report), data=(data, *more.places.values()))
     with noted() as notes:
         if snapshots_given(before, after, of_models, {"--report": report is not None}):
             done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)

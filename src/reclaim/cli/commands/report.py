@@ -4,6 +4,8 @@ from pathlib import Path
 
 from reclaim.cli.commands.diagnose import with_model
 from reclaim.cli.flags import Output
+from reclaim.cli.places import take
+from reclaim.core.terminal import console
 
 
 def command(
@@ -28,14 +30,14 @@ def command(
         after_model: the fine-tuned model itself.
         force: replace a file that exists.
     """
-    from rich.console import Console
-
     from reclaim.calibration.files import calibrator_record, load_calibrator
-    from reclaim.core.files import atomic_file, check_free, write_json
+    from reclaim.core import disk
+    from reclaim.core.files import atomic_file, together, write_json
     from reclaim.report.diagnose import diagnose
     from reclaim.report.page.render import render
 
-    check_free(out, force=force)
+    reads = (before, after, before_model, after_model, *(calibrator or []))
+    take(out, folder=False, force=force, reads=reads)
     first, second = with_model(before, before_model), with_model(after, after_model)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
@@ -44,7 +46,8 @@ def command(
         shown[name] = second.through(fitted)
         story.append((name, calibrator_record(fitted).get("reason", "")))
     page = render(shown, diagnose(first, second), story=story)
-    with atomic_file(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    write_json(out.with_suffix(".run.json"), output.run_record())
-    output.show({"out": str(out)}, lambda: Console().print(f"the page: {out}"))
+    with together(out):
+        with atomic_file(out) as temporary:
+            disk.write_text(temporary, page)
+        write_json(out.with_suffix(".run.json"), output.run_record())
+    output.show({"out": str(out)}, lambda: console().print(f"the page: {out}"))

@@ -1,17 +1,25 @@
 """Fine-tune by a recipe; resumable."""
 
-import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from reclaim.cli.flags import Inputs, Output, Reading, open_data, open_model
 from reclaim.cli.method_flags import family
-from reclaim.core.errors import BadInput
+from reclaim.cli.places import take
+from reclaim.core.errors import BadInput, Diverged
 from reclaim.core.registry import describe, find
+from reclaim.core.terminal import console
 from reclaim.training.budget import Budget
+
+if TYPE_CHECKING:
+    from reclaim.models.classifier import Classifier
+
+HOLDS = ("state", "model.safetensors", "model.pth", "reclaim.json")  # in the folder of a run that is not done
 
 
 def tune(
@@ -30,68 +38,78 @@ def tune(
 ) -> None:
     """{summary}.
 
-    A run that was stopped goes on where it was when the same command is given again; until it is done its state
-    is in OUT.partial.
+    A run that was stopped goes on when the same command is given again; until it is done its state is in OUT.partial.
 
     Args:
         model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-        data: a folder of class folders, an .npz or Parquet file, or "digits"; its training split is used, or
-            its only one.
+        data: a folder of class folders, an .npz or Parquet file, or "digits"; its training or only split is used.
         out: the model directory to write.
         seen: train on these classes only: a file with one per line, or names joined by commas.
         force: replace a directory that exists, and start anew.
     """
-    from rich.console import Console
-
-    from reclaim.core.files import check_free, put_in_place, write_json
+    from reclaim.core.files import check_free, write_json
+    from reclaim.core.unfinished import finish, finished, partial_of
     from reclaim.models.directory import save_model
     from reclaim.models.head import settled
     from reclaim.training.processes import end_together, processes
-    from reclaim.training.resume import resuming
 
     several = processes(budget.device)
+    mine = {"recipe": name, "model": model, "data": data, "seen": seen, **_deciding(budget), **numbers}
+    mine |= {} if reading.group_column is None else {"group_column": reading.group_column}
+    made = {"out": str(out), "recipe": name}
+    if several.is_main_process:
+        take(out, folder=True, force=True, reads=(model,), data=(data,))
+        if finished(out, mine, describe("recipes", name).renamed) and not force:
+            output.show(made, lambda: console().print(f"the model, which was finished before: {out}"))
+            return
     check_free(out, force=force)
-    partial = out.with_name(f"{out.name}.partial")
     start = open_model(model, inputs)
     rows = open_data(data, seen, reading=reading, output=output)
-    if len(rows.splits) == 1:  # whatever the one split is called, it is what was given to train on
+    if len(rows.splits) == 1:  # whatever it is called, it is what was given to train on
         rows = replace(rows, splits={"train": next(iter(rows.splits.values()))})
-    start = settled(start, rows)
+    start, whole = settled(start, rows), partial_of(out) / "run.json"
     with several.main_process_first():
-        claim = {"recipe": name, "model": model, "data": data, "seen": seen, **numbers}
-        claim |= {} if reading.group_column is None else {"group_column": reading.group_column}
-        _claim(partial, claim, force=force and several.is_main_process)
-    with resuming(partial / "state"):
-        tuned = find("recipes", name)(start, rows, budget, **numbers)
-    if not several.is_main_process:
-        end_together(several)
-        return
-    record = output.run_record(recipe=name, budget=asdict(budget), device=str(several.device), **numbers)
-    save_model(partial, replace(tuned, seen=rows.seen_classes))
-    write_json(partial / "run.json", record)
-    shutil.rmtree(partial / "state", ignore_errors=True)
-    (partial / "claim.json").unlink()
-    put_in_place(partial, out)
+        standing = _standing(out, mine, force=force, main=several.is_main_process)
+    if standing != "whole":
+        run = partial(find("recipes", name), start, rows, budget, **numbers)
+        tuned = _trained(run, out, new=standing == "new", main=several.is_main_process)
+        if several.is_main_process:
+            save_model(partial_of(out), replace(tuned, seen=rows.seen_classes))
+            about = {"recipe": name, "budget": asdict(budget), "device": str(several.device), **numbers}
+            write_json(whole, output.run_record(**about))
+    if several.is_main_process:
+        finish(out, "state")
+        output.show(made, lambda: console().print(f"the model: {out}"))
     end_together(several)
-    output.show({"out": str(out), "recipe": name}, lambda: Console().print(f"the model: {out}"))
 
 
-def _claim(partial: Path, what: dict[str, Any], *, force: bool) -> None:
-    """Make the folder of an unfinished run ours, or say that it is another's."""
-    from reclaim.core.files import read_json, write_json
+def _deciding(budget: Budget) -> dict[str, Any]:
+    """What of a budget makes a run another one."""
+    return {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
 
-    if force:
-        shutil.rmtree(partial, ignore_errors=True)
-    method = describe("recipes", what["recipe"])
-    if (partial / "claim.json").is_file() and (found := method.renamed(read_json(partial / "claim.json"))) != what:
-        other = [
-            f"{key} was {found.get(key)!r}, is {value!r}" for key, value in what.items() if found.get(key) != value
-        ]
-        raise BadInput(
-            f"{partial} holds an unfinished run of another command ({'; '.join(other)}).\n"
-            "  Repeat that command to finish it, or say --force to start anew."
-        )
-    write_json(partial / "claim.json", what)
+
+def _standing(out: Path, what: dict[str, Any], *, force: bool, main: bool) -> Literal["new", "begun", "whole"]:
+    """How far the run is; the first of several processes makes its folder ours."""
+    from reclaim.core.unfinished import claim, partial_of
+
+    if main:
+        return claim(out, what, holds=HOLDS, force=force, renamed=describe("recipes", what["recipe"]).renamed)
+    return "whole" if (partial_of(out) / "run.json").is_file() else "begun"
+
+
+def _trained(run: Callable[[], "Classifier"], out: Path, *, new: bool, main: bool) -> "Classifier":
+    """What a recipe gives, resumed where it was stopped; one that is refused leaves nothing of a new run."""
+    from reclaim.core.files import discard
+    from reclaim.core.unfinished import partial_of
+    from reclaim.training.resume import resuming
+
+    try:
+        with resuming(partial_of(out) / "state"):
+            return run()
+    except BadInput as error:
+        if main and (new or isinstance(error, Diverged)):
+            discard(partial_of(out), out)
+        raise
 
 
 command = family("recipes", tune)

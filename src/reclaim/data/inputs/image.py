@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from reclaim.core.errors import Argument, BadInput
+from reclaim.core.numbers import Count, Pixels, check_fields
 from reclaim.data.inputs.arrays import finite
 from reclaim.data.inputs.pixels import as_image, plain, upright
 from reclaim.data.inputs.protocol import Augment, Inputs, stack
@@ -38,15 +39,16 @@ class Preprocess:
         upright: turn images as their orientation tags say, before anything else; else they are read as stored.
     """
 
-    channels: int | None = None
-    resize: int | None = None
-    crop: int | None = None
+    channels: Count | None = None
+    resize: Pixels | None = None
+    crop: Pixels | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     upright: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if len(self.mean) != len(self.std):
             raise BadInput(
                 f"mean and standard deviation are of {len(self.mean)} and {len(self.std)} channels; they go together.",

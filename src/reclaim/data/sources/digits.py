@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
+from reclaim.core.numbers import Seed, in_range
 from reclaim.data.records import Data, Split
 
 __all__ = ["digits", "shifted"]
@@ -13,7 +14,8 @@ __all__ = ["digits", "shifted"]
 SIZES = {"source": 600, "train": 300, "val": 450, "test": 447}
 
 
-def digits(source: str = "digits", *, seed: int = 0) -> Data:
+@in_range
+def digits(source: str = "digits", *, seed: Seed = 0) -> Data:
     """Scanned digits: "digits" is the pretraining domain with all ten classes, "digits-shifted" the target domain.
 
     The 1,797 images are divided at random into four parts that share no image: the pretraining images; and, in the

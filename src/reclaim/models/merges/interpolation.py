@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Share, in_range
 from reclaim.models.weights import Weights, mix
 
 __all__ = ["interpolation"]
@@ -14,7 +15,8 @@ __all__ = ["interpolation"]
 FORMERLY = {"alpha": "weight"}
 
 
-def interpolation(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], *, alpha: float = 0.5) -> Weights:
+@in_range
+def interpolation(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], *, alpha: Share = 0.5) -> Weights:
     """Interpolate linearly between the pretrained and the fine-tuned weights.
 
     θ = (1 - α) θ₀ + α θ₁ for every floating-point entry, the head included. Integer buffers are copied from

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from jinja2 import Environment, PackageLoader
 
+from reclaim.core.terminal import printable
 from reclaim.repairs.alpha import ChosenAlpha
 from reclaim.report.evaluate import Evaluation, evaluate
 from reclaim.report.finding import Finding
@@ -39,7 +40,11 @@ def render(
     rows = {name: evaluate(snapshot) for name, snapshot in snapshots.items()}
     first = next(iter(rows.values()))
     environment = Environment(
-        loader=PackageLoader("reclaim", "report/page"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("reclaim", "report/page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
     environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
@@ -55,6 +60,11 @@ def render(
         findings=sorted(findings, key=lambda finding: not finding.damaged),
         story=story,
     )
+
+
+def _shown(value: object) -> object:
+    """What the page shows of a value: no name turns the text around it, or hides a part of itself."""
+    return type(value)(printable(value)) if isinstance(value, str) else value
 
 
 def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation]) -> str:

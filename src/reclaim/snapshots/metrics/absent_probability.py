@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from reclaim.core.arrays import Array
+from reclaim.core.numbers import Few, in_range
 from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.brier import binary_brier
 from reclaim.snapshots.metrics.calibration_error import ece
@@ -16,7 +17,8 @@ from reclaim.snapshots.metrics.row_scores import exponentials
 __all__ = ["absent_log_odds", "group_question", "group_question_of"]
 
 
-def group_question(logits: Array, labels: Array, seen: Array, *, bins: int = 15) -> Confidence:
+@in_range
+def group_question(logits: Array, labels: Array, seen: Array, *, bins: Few = 15) -> Confidence:
     """NLL, Brier score and ECE of P(absent | x), the sum of the absent classes' probabilities, against 1[label absent].
 
     The binary kind of each: the score is the squared error of that one probability, in [0, 1], and the bins hold it,

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Count, InnerShare, Seed, in_range
 
 __all__ = ["basic_interval"]
 
 
+@in_range
 def basic_interval(
     statistic: Callable[[Tensor], float],
     n: int,
     *,
-    resamples: int = 100,
-    level: float = 0.95,
-    seed: int = 0,
+    resamples: Count = 100,
+    level: InnerShare = 0.95,
+    seed: Seed = 0,
     groups: Tensor | None = None,
 ) -> tuple[float, float]:
     """The basic bootstrap interval: 2 · estimate - quantiles of the estimates from n rows drawn with replacement.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reclaim.core.numbers import Few, in_range
 from reclaim.snapshots.metrics.binning import Binned, Scheme, binned
 
 __all__ = ["BrierParts", "binary_brier", "brier_parts"]
@@ -29,7 +30,8 @@ class BrierParts:
     within: float
 
 
-def brier_parts(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width") -> BrierParts:
+@in_range
+def brier_parts(p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "width") -> BrierParts:
     """Take the Brier score of [N] probabilities and [N] outcomes, 0 or 1, apart by bins. At least one row.
 
     Source: Murphy, "A New Vector Partition of the Probability Score", JAM 1973; Stephenson et al., "Two Extra

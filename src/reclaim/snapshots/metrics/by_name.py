@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reclaim.core.arrays import Array
 from reclaim.core.errors import unknown
+from reclaim.core.numbers import Seed, Whole, in_range
 from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.binning import Binned
 from reclaim.snapshots.metrics.bootstrap import basic_interval
@@ -64,13 +65,15 @@ CLASSWISE = f"every probability against 1[label = class], {WIDTH}, plug-in, mean
 NAMES = (*OF_ROWS, "ece-class-wise")
 
 
-def estimate(name: str, logits: Array, labels: Array, *, resamples: int = 0, seed: int = 0) -> Estimate:
+@in_range
+def estimate(name: str, logits: Array, labels: Array, *, resamples: Whole = 0, seed: Seed = 0) -> Estimate:
     """One metric of [N, C] logits and [N] labels, see `estimates`."""
     return estimates(logits, labels, [name], resamples=resamples, seed=seed)[0]
 
 
+@in_range
 def estimates(
-    logits: Array, labels: Array, names: Sequence[str] = NAMES, *, resamples: int = 0, seed: int = 0
+    logits: Array, labels: Array, names: Sequence[str] = NAMES, *, resamples: Whole = 0, seed: Seed = 0
 ) -> tuple[Estimate, ...]:
     """Metrics of [N, C] logits and [N] labels, in the order of `names`.
 

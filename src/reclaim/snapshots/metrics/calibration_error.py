@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import by_numpy
+from reclaim.core.numbers import Few, Whole, in_range
 from reclaim.snapshots.metrics.binning import Binned, Scheme, binned
 
 __all__ = ["debiased_l1", "debiased_l2", "ece", "ks", "mce", "plug_in"]
 
 
-def ece(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width") -> float:
+@in_range
+def ece(p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "width") -> float:
     """Expected calibration error: mean gap between probability and frequency over the bins (l, u]. Plug-in.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017 (equal width); Nixon et al., "Measuring
@@ -33,7 +35,8 @@ def plug_in(b: Binned) -> float:
     return float((b.hits - b.forecast).abs().sum() / b.count.sum())
 
 
-def mce(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width", at_least: int = 10) -> float | None:
+@in_range
+def mce(p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "width", at_least: Whole = 10) -> float | None:
     """Maximum calibration error: the largest gap of any bin with `at_least` rows; None where there is no such bin.
 
     Source: Guo et al., ICML 2017.
@@ -44,7 +47,8 @@ def mce(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width", at_
     return float(gaps.max()) if len(gaps) else None
 
 
-def debiased_l1(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width") -> float:
+@in_range
+def debiased_l1(p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "width") -> float:
     """The expected calibration error less an estimate of its bias.
 
     The bias is what the error would gain if each bin's frequency were drawn once more, from a normal distribution with
@@ -63,7 +67,8 @@ def debiased_l1(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "wid
     return float((share * (2 * gap.abs() - folded)).sum())
 
 
-def debiased_l2(p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "mass") -> float:
+@in_range
+def debiased_l2(p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "mass") -> float:
     """Root of the mean squared gap over the bins, the square without bias, cut at 0 before the root.
 
     Source: Kumar et al., "Verified Uncertainty Calibration", NeurIPS 2019. Bins with one row count 0.

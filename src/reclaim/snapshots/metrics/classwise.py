@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import Array, row_blocks
+from reclaim.core.numbers import Few, Share, in_range
 from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.binning import Binned
 from reclaim.snapshots.metrics.brier import BrierParts, parts_of
@@ -14,7 +15,8 @@ from reclaim.snapshots.metrics.row_scores import row_scores
 __all__ = ["classwise_binned", "classwise_brier_parts", "classwise_ece", "classwise_ece_of"]
 
 
-def classwise_ece(logits: Array, labels: Array, *, bins: int = 15, threshold: float = 0.0) -> float | None:
+@in_range
+def classwise_ece(logits: Array, labels: Array, *, bins: Few = 15, threshold: Share = 0.0) -> float | None:
     """Mean over classes of the binary calibration error of p_c against 1[label = c], equal-width bins. Plug-in.
 
     Args:
@@ -37,7 +39,8 @@ def classwise_ece_of(b: Binned) -> float | None:
     return float(errors.mean()) if len(errors) else None
 
 
-def classwise_brier_parts(logits: Array, labels: Array, *, bins: int = 15) -> BrierParts:
+@in_range
+def classwise_brier_parts(logits: Array, labels: Array, *, bins: Few = 15) -> BrierParts:
     """The Brier score of all classes taken apart by the equal-width bins of each, summed over classes.
 
     The parts add up to the `brier` of `confidence`. At least one row.

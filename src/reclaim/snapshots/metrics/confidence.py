@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import Array
+from reclaim.core.numbers import Few, in_range
 from reclaim.snapshots.metrics.accuracy import checked
 from reclaim.snapshots.metrics.calibration_error import ece
 from reclaim.snapshots.metrics.row_scores import RowScores, row_scores
@@ -30,7 +31,8 @@ class Confidence:
     ece: float | None
 
 
-def confidence(logits: Array, labels: Array, *, bins: int = 15) -> Confidence:
+@in_range
+def confidence(logits: Array, labels: Array, *, bins: Few = 15) -> Confidence:
     """NLL, Brier score and ECE of [N, C] logits and [N] labels."""
     z, y, _ = checked(logits, labels, torch.ones(logits.shape[1], dtype=torch.bool))
     return confidence_of(row_scores(z, y), bins=bins)

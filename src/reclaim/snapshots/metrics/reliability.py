@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from reclaim.core.numbers import Few, in_range
 from reclaim.snapshots.metrics.accuracy import wilson_interval
 from reclaim.snapshots.metrics.binning import Scheme, bin_of, binned
 from reclaim.snapshots.metrics.clustered import effective_rows
@@ -32,8 +33,9 @@ class ReliabilityBin:
     high: float
 
 
+@in_range
 def reliability_diagram(
-    p: Tensor, hit: Tensor, *, bins: int = 15, scheme: Scheme = "width", groups: Tensor | None = None
+    p: Tensor, hit: Tensor, *, bins: Few = 15, scheme: Scheme = "width", groups: Tensor | None = None
 ) -> tuple[ReliabilityBin, ...]:
     """The bins of [N] probabilities and [N] outcomes, 0 or 1, that hold any row, by ascending probability.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from reclaim.core.numbers import in_range
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
@@ -12,6 +13,7 @@ from reclaim.training.fit import fit
 __all__ = ["fine_tune"]
 
 
+@in_range
 def fine_tune(
     model: Classifier, data: Data, budget: Budget = Budget(), *, mode: Literal["train", "eval"] = "train"
 ) -> Classifier:

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
+from reclaim.core.numbers import Count, Few, in_range
 from reclaim.data.division import divided
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
@@ -22,13 +23,14 @@ from reclaim.training.budget import Budget
 __all__ = ["linear_probe", "regression"]
 
 
+@in_range
 def linear_probe(
     model: Classifier,
     data: Data,
     budget: Budget = Budget(),
     *,
-    strengths: int = 10,
-    iterations: int = 200,
+    strengths: Few = 10,
+    iterations: Count = 200,
 ) -> Classifier:
     """Fit multinomial logistic regression on the frozen features of seen classes and make it the head.
 

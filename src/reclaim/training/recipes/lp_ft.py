@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reclaim.core.numbers import Count, Few, in_range
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
@@ -11,8 +12,14 @@ from reclaim.training.recipes.linear_probe import linear_probe
 __all__ = ["lp_ft"]
 
 
+@in_range
 def lp_ft(
-    model: Classifier, data: Data, budget: Budget = Budget(), *, probe_strengths: int = 10, probe_iterations: int = 200
+    model: Classifier,
+    data: Data,
+    budget: Budget = Budget(),
+    *,
+    probe_strengths: Few = 10,
+    probe_iterations: Count = 200,
 ) -> Classifier:
     """Fit the head to frozen features, then train everything from there, in evaluation mode.
 

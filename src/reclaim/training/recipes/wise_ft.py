@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from reclaim.core.numbers import Share, in_range
 from reclaim.data.records import Data
 from reclaim.models.batch_norm import measure_again, statistics_differ
 from reclaim.models.classifier import Classifier
@@ -16,12 +17,13 @@ __all__ = ["wise_ft"]
 FORMERLY = {"alpha": "weight"}
 
 
+@in_range
 def wise_ft(
     model: Classifier,
     data: Data,
     budget: Budget = Budget(),
     *,
-    alpha: float = 0.5,
+    alpha: Share = 0.5,
     mode: Literal["train", "eval"] = "train",
 ) -> Classifier:
     """Fine-tune everything, then interpolate between the pretrained and the fine-tuned weights.
