@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 
 __all__ = ["logit_offset"]
@@ -50,6 +50,7 @@ def logit_offset(
     given = given_numbers(select, numbers)
     if out is not None:
         check_free(out, force=force)
+        check_free(record_of(out), force=force)
     rows = load_snapshot(snapshot)
     more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
     evidence = {name: load_snapshot(path) for name, path in more.items() if path is not None}
@@ -58,7 +59,7 @@ def logit_offset(
     chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)
     record = calibrator_record(chosen) if out is None else save_calibrator(out, chosen)
     if out is not None:
-        write_json(out.with_suffix(".run.json"), output.run_record())
+        write_json(record_of(out), output.run_record())
 
     def table() -> None:
         console = Console(soft_wrap=True)

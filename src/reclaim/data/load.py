@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import BadInput, few, within
 from reclaim.core.registry import find, names
 from reclaim.data.records import Data, Split
 
@@ -43,7 +43,9 @@ def _opened(source: str) -> Data:
     if path.is_dir():
         return find("data", "folder")(source)
     if path.suffix in (".npz", ".parquet"):
-        return find("data", "table")(source)
+        with within(path):
+            data: Data = find("data", "table")(source)
+            return data
     if source in ("digits", "digits-shifted"):
         return find("data", "digits")(source)
     raise BadInput(

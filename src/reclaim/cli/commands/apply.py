@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.flags import Inputs, Output, open_model, record_of
 from reclaim.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -37,15 +37,16 @@ def command(
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import check_free, write_json
     from reclaim.repairs.files import load_mixture
-    from reclaim.snapshots.reading import index_of, load_snapshot
+    from reclaim.snapshots.index import index_of
+    from reclaim.snapshots.reading import load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
     if before is not None and snapshot is None:
         raise BadInput("--before goes with a mixture.json and the fine-tuned model's SNAPSHOT, not with --model.")
-    check_free(out, force=force)
-    check_free(index_of(out), force=force)
+    for place in (out, *((record_of(out), index_of(out)) if snapshot is not None else ())):
+        check_free(place, force=force)
     if snapshot is not None:
         rows = load_snapshot(snapshot)
         if before is None:
@@ -53,7 +54,7 @@ def command(
         else:
             made = load_mixture(calibrator).of(load_snapshot(before), rows)
         save_snapshot(out, made)
-        write_json(out.with_suffix(".run.json"), output.run_record())
+        write_json(record_of(out), output.run_record())
     else:
         _fold(load_calibrator(calibrator), open_model(model or "", inputs), out, force, output)
     what = "the snapshot" if snapshot is not None else "the model"

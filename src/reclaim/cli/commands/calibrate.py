@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import family
 from reclaim.cli.naming import called
 from reclaim.cli.offset import logit_offset
@@ -54,6 +54,7 @@ def calibrate(
 
     if out is not None:
         check_free(out, force=force)
+        check_free(record_of(out), force=force)
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
     rows = _rows(snapshot, floor if from_probabilities else None, seen_rows=seen_rows, all_classes=all_classes)
@@ -68,7 +69,7 @@ def calibrate(
     whole = fitted if first is None else Chain((first, fitted))
     record = calibrator_record(whole) if out is None else save_calibrator(out, whole)
     if out is not None:
-        write_json(out.with_suffix(".run.json"), output.run_record(**numbers))
+        write_json(record_of(out), output.run_record(**numbers))
     head = f"{name} on {len(rows)} rows" + (f": {out}" if out else "")
     output.show(record | ({"warnings": warnings} if warnings else {}), lambda: _print(head, fitted, rows))
 

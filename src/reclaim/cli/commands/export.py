@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.flags import Inputs, Output, open_model, record_of
 
 
 def command(
@@ -37,12 +37,13 @@ def command(
     from reclaim.core.files import check_free, write_json
 
     check_free(out, force=force)
+    check_free(record_of(out), force=force)
     check_extra()
     difference = export_onnx(
         out,
         None if model is None else open_model(model, inputs),
         None if calibrator is None else load_calibrator(calibrator),
     )
-    write_json(out.with_suffix(".run.json"), output.run_record(difference=difference))
+    write_json(record_of(out), output.run_record(difference=difference))
     record = {"out": str(out), "format": to, "difference": difference}
     output.show(record, lambda: Console().print(f"{to}: {out} (answers as torch does, to {difference:.0e})"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reclaim.cli.commands.diagnose import with_model
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 
 
 def command(
@@ -36,6 +36,7 @@ def command(
     from reclaim.report.page.render import render
 
     check_free(out, force=force)
+    check_free(record_of(out), force=force)
     first, second = with_model(before, before_model), with_model(after, after_model)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
@@ -46,5 +47,5 @@ def command(
     page = render(shown, diagnose(first, second), story=story)
     with atomic_file(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    write_json(out.with_suffix(".run.json"), output.run_record())
+    write_json(record_of(out), output.run_record())
     output.show({"out": str(out)}, lambda: Console().print(f"the page: {out}"))

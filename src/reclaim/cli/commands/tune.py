@@ -78,12 +78,15 @@ def tune(
 
 def _claim(partial: Path, what: dict[str, Any], *, force: bool) -> None:
     """Make the folder of an unfinished run ours, or say that it is another's."""
-    from reclaim.core.files import read_json, write_json
+    from reclaim.core.files import write_json
+    from reclaim.core.records import read_record
 
     if force:
         shutil.rmtree(partial, ignore_errors=True)
     method = describe("recipes", what["recipe"])
-    if (partial / "claim.json").is_file() and (found := method.renamed(read_json(partial / "claim.json"))) != what:
+    if (partial / "claim.json").is_file() and (
+        found := method.renamed(read_record(partial / "claim.json", dict))
+    ) != what:
         other = [
             f"{key} was {found.get(key)!r}, is {value!r}" for key, value in what.items() if found.get(key) != value
         ]

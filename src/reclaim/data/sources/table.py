@@ -14,8 +14,8 @@ from reclaim.core.arrays import as_tensor
 from reclaim.core.checks import check_classes, check_labels
 from reclaim.core.errors import BadInput, few
 from reclaim.core.extras import require
-from reclaim.core.files import load_npz
 from reclaim.core.groups import members_of
+from reclaim.core.npz import load_npz
 from reclaim.data.inputs.image import decode
 from reclaim.data.records import Data, Split
 
