@@ -17,7 +17,6 @@ import reclaim
 ROOT = Path(reclaim.__file__).parent.parent
 PLANTING = Path(__file__).parent.parent / "planting.py"
 SNAPSHOTS = ("before-val.safetensors", "after-val.safetensors")
-LOOKED_FOR_BY_PYTHON = {"importlib", "reclaim"}  # by -m in the working directory, before anything here is asked
 FIRST = [  # a factory of one's own comes first: the working directory is searched while it is imported
     "predict --model plain/own_nets:net@after --data target --split val --out own.safetensors",
     "predict --model after --data table/table.npz --split all --out npz.safetensors",
@@ -90,14 +89,22 @@ def test_a_planted_module_would_run_where_the_folder_is_searched(place: Path) ->
     assert planted(place, FIRST, "--exposed")["ran"]
 
 
+def python(place: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    where = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words], cwd=place, capture_output=True, text=True, env=where)
+
+
 def test_as_a_module_of_python_it_does_not_search_the_working_directory(place: Path) -> None:
-    asked = {*planted(place, FIRST)["asked"], *sys.stdlib_module_names} - LOOKED_FOR_BY_PYTHON
+    """But for what -m itself looks for there before anything of ours runs."""
+    (place / "probe.py").write_text("import sys; sys.stdout.write(' '.join(sys.modules))\n")
+    by_python = {name.partition(".")[0] for name in python(place, "-m", "probe").stdout.split()} | {"reclaim"}
+    asked = {*planted(place, FIRST)["asked"], *sys.stdlib_module_names}
+    assert len(asked - by_python) > 200 and {"torch", "numpy", "re", "pathlib", "ast"} <= asked - by_python
     for name in asked:
         (place / f"{name}.py").write_text(f"open('ran', 'a').write({name!r} + ' ')\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "reclaim", "evaluate", "after-val.safetensors"],
-        cwd=place, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    for name in by_python:
+        (place / f"{name}.py").unlink(missing_ok=True)
+    done = python(place, "-m", "reclaim", "evaluate", "after-val.safetensors")
     assert done.returncode == 0, done.stderr
     assert not (place / "ran").exists(), (place / "ran").read_text()
 

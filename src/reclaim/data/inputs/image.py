@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +44,19 @@ class Preprocess:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise BadInput(
+                f"mean and standard deviation are of {len(self.mean)} and {len(self.std)} channels; they go together.",
+                Argument("mean", "give as many of both"),
+                Argument("std"),
+            )
+        if not all(map(isfinite, (*self.mean, *self.std))) or min(self.std, default=1.0) <= 0:
+            raise BadInput(
+                f"means are finite, and standard deviations above 0; given: {self.mean} and {self.std}.",
+                Argument("std", "give"),
+            )
 
     def __call__(
         self, example: Image.Image | np.ndarray, augment: Augment = "none", random: np.random.Generator | None = None
