@@ -2,25 +2,39 @@
 
 The public names are listed in ``__init__.pyi`` beside this file, which editors and type checkers read. Each is imported
 when it is first used, so that start-up is instant.
-"""
 
-import re
-from importlib import import_module
-from pathlib import Path
+Nothing is imported here at first, not even of Python's own: ``python -m reclaim`` searches the working directory first
+until `reclaim.__main__` leaves it out.
+"""
 
 __version__ = "0.1.0"
 
-_STUB = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
-_PLACES = {name: module for module, name in re.findall(r"^from (\S+) import \(?\s*(\w+) as", _STUB, re.MULTILINE)}
-__all__ = list(_PLACES)
+_PLACES: dict[str, str] = {}
+
+
+def _places() -> dict[str, str]:
+    """The module that holds each public name."""
+    if not _PLACES:
+        import re
+        from pathlib import Path
+
+        stub = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+        found = re.findall(r"^from (\S+) import \(?\s*(\w+) as", stub, re.MULTILINE)
+        _PLACES.update({name: module for module, name in found})
+    return _PLACES
 
 
 def __getattr__(name: str) -> object:
-    """A public name, imported from the file that holds it."""
-    if name not in _PLACES:
+    """A public name, imported from the file that holds it; or the list of them all."""
+    places = _places() if not name.startswith("__") or name == "__all__" else {}
+    if name == "__all__":
+        return list(places)
+    if name not in places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    from importlib import import_module
+
+    return getattr(import_module(places[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*_places(), "__version__"])

@@ -94,7 +94,11 @@ def test_a_file_of_an_earlier_version_is_read_and_written_as_it_was(
     torch.testing.assert_close(loaded(LOGITS), expected)
     assert loaded.fitted.classes == ("a", "b", "c") and loaded.fitted.origin == "d:val"
     save_calibrator(path, loaded)
-    assert json.loads(path.read_text()) == record
+    written = json.loads(path.read_text())
+    if "tensors" in record:  # they are called otherwise since
+        assert written["tensors"].pop("file") == f"c-{record['tensors']['sha256'][:8]}.tensors.safetensors"
+        del record["tensors"]["file"]
+    assert written == record
 
 
 def test_a_file_without_names_is_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Bad input: exit code 2, one clear message, and nothing lost."""
 
+import json
 import resource
 import shutil
 import signal
@@ -193,3 +194,25 @@ def test_debug_shows_where_it_happened(shop: Path) -> None:
     loud = subprocess.run([*command, "--debug"], capture_output=True, text=True)
     assert quiet.returncode == 2 and quiet.stderr == "reclaim: there is no file nowhere.npz.\n"
     assert "Traceback" in loud.stderr
+
+
+def test_a_record_belongs_to_a_whole_name_and_is_not_replaced_without_being_asked(shop: Path, reclaim) -> None:
+    fit = ("calibrate", "temperature", "after-val.safetensors", "--seen-rows", "--out")
+    Path("x.run.json").write_text("another's")
+    assert reclaim(*fit, "x.json").code == 0
+    assert reclaim("apply", "x.json", "after-val.safetensors", "--out", "x.safetensors").code == 0
+    assert all(json.loads(Path(f"x.{kind}.run.json").read_text())["versions"] for kind in ("json", "safetensors"))
+    assert Path("x.run.json").read_text() == "another's"
+    for name, command in (
+        ("y.json", fit),
+        ("o.json", ("calibrate", "logit-offset", "after-val.safetensors", "--out")),
+        ("y.safetensors", ("apply", "x.json", "after-val.safetensors", "--out")),
+        ("y.html", ("report", "before-val.safetensors", "after-val.safetensors", "--out")),
+        ("p.safetensors", ("predict", "--model", "after", "--data", "target", "--split", "val", "--out")),
+    ):
+        record = Path(f"{name}.run.json")
+        record.write_text("mine")
+        done = reclaim(*command, name)
+        assert done.code == 2 and f"{record} exists already" in done.err and not Path(name).exists(), done
+        assert record.read_text() == "mine"
+        assert reclaim(*command, name, "--force").code == 0 and record.read_text() != "mine"

@@ -31,7 +31,7 @@ def test_a_model_with_its_calibrator_answers_what_reclaim_answers(shop: Path, re
                    "--out", "after.onnx", "--json")  # fmt: skip
     assert done.code == 0 and not done.err, done.err
     assert done.json["difference"] < 1e-4 and done.json["format"] == "onnx"
-    assert json.loads(Path("after.run.json").read_text())["difference"] == done.json["difference"]
+    assert json.loads(Path("after.onnx.run.json").read_text())["difference"] == done.json["difference"]
 
     session, about = opened("after.onnx")
     assert [(part.name, part.shape[1:]) for part in session.get_inputs()] == [("images", [1, 8, 8])]

@@ -117,7 +117,9 @@ def test_a_model_that_does_not_say_how_it_was_made_is_refused(shop: Path, reclai
         ({"recipe": "fine-tine"}, "no recipe called 'fine-tine'"),
         ({"budget": {"epochen": 3}}, "by another version of Reclaim"),
         ({"budget": {"epochs": -3}}, "epochs must be a whole number between 0 and 1000000000; given: -3"),
-        ({"budget": None}, "by another version of Reclaim"),
+        ({"budget": None}, "run.json, budget holds something else than it should: expected object, got null"),
+        ({"budget": {"epochs": 1.5}}, "expected int, got float, at epochs"),
+        ({"recipe": ["fine-tune"]}, "run.json, recipe holds something else than it should: expected str, got array"),
     ],
 )
 def test_a_record_that_cannot_be_repeated_is_refused(tuned: str, reclaim, change: dict, message: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from reclaim.core.errors import BadInput
-from reclaim.core.files import atomic_directory, atomic_file, read_json, write_json
+from reclaim.core.files import atomic_directory, atomic_file, write_json
+from reclaim.core.records import read_json
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from tests import toys

@@ -57,7 +57,7 @@ def test_what_is_not_affine_cannot_be_folded() -> None:
     with pytest.raises(BadInput, match="Spline is not affine, so it cannot be folded into a layer"):
         affine_to_fold(bent)
     with pytest.raises(BadInput, match="Spline is not affine, so this chain cannot be folded into a layer"):
-        affine_to_fold(Chain((OFFSET, bent)))
+        affine_to_fold(Chain((bent, bent)))
 
 
 def test_a_network_that_goes_on_after_its_head_is_told_apart() -> None:

@@ -46,7 +46,7 @@ def test_a_mixture_is_not_taken_for_a_calibrator_nor_a_calibrator_for_a_mixture(
     with pytest.raises(BadInput, match="mixes no answers; `reclaim repair` of two snapshots writes a mix"):
         load_mixture(path)
     fields = {"offset": 1.5, "seen": [True, False]}
-    wrong = ({}, {"method": "output-mixture", "alpha": "half"}, {"method": "logit-offset", "alpha": 0.4})
+    wrong = ({}, {"method": "logit-offset", "alpha": 0.4})
     for record in ([], *(fields | other for other in wrong), fields | {"method": "output-mixture"}):
         path.write_text(json.dumps(record))
         with pytest.raises(BadInput, match="mixes no answers"):

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from reclaim.core.errors import BadInput
-from reclaim.snapshots.reading import index_of, is_snapshot, load_snapshot
+from reclaim.snapshots.index import index_of
+from reclaim.snapshots.reading import is_snapshot, load_snapshot
 from reclaim.snapshots.writing import save_snapshot, snapshot_file
 from tests import toys
 

@@ -13,7 +13,8 @@ import torch
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find
 from reclaim.report.evaluate import evaluate
-from reclaim.snapshots.reading import index_of, load_snapshot
+from reclaim.snapshots.index import index_of
+from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import save_snapshot

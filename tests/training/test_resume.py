@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from reclaim.core.errors import BadInput
-from reclaim.core.files import read_json, write_json
+from reclaim.core.files import write_json
+from reclaim.core.records import read_json
 from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
 from reclaim.training.resume import resuming
@@ -136,3 +137,37 @@ def test_two_fits_of_one_recipe_keep_their_states_apart(tmp_path: Path) -> None:
         fit(toys.classifier(), DATA, replace(BUDGET, epochs=1))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fit-1", "fit-2"]
     assert len((tmp_path / "fit-1" / "log.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_damaged_state_is_refused_and_named(tmp_path: Path) -> None:
+    """Any file of it changed, cut off or lost; of an earlier version, without checksums, its weights cut off."""
+    with resuming(tmp_path):
+        whole = fit(toys.classifier(), DATA, BUDGET).weights
+    (step,) = (tmp_path / "fit-1").glob("step-*")
+    record, files = read_json(step / "run.json"), [file for file in step.iterdir() if file.name != "run.json"]
+    assert len(files) > 2
+    for file in files:
+        content = file.read_bytes()
+        middle = len(content) // 2
+        changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        for damaged in (changed, content[:middle], None):
+            file.unlink() if damaged is None else file.write_bytes(damaged)
+            with (
+                pytest.raises(BadInput, match=rf"the state in .*{step.name} is not as it was written"),
+                resuming(tmp_path),
+            ):
+                fit(toys.classifier(), DATA, BUDGET)
+        file.write_bytes(content)
+    write_json(step / "run.json", {key: value for key, value in record.items() if key != "files"})
+    with resuming(tmp_path):
+        assert toys.same(fit(toys.classifier(), DATA, BUDGET).weights, whole)
+    for file in (step / "model.safetensors", step / "optimizer.bin"):
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        with pytest.raises(BadInput, match=rf"the state in .*{step.name} is damaged"), resuming(tmp_path):
+            fit(toys.classifier(), DATA, BUDGET)
+        file.write_bytes(content)
+    for lie in ([], {"run": [], "step": 3}, {"run": record["run"], "step": "3"}, {"run": record["run"], "step": -1}):
+        write_json(step / "run.json", lie)
+        with pytest.raises(BadInput, match=r"run\.json holds something else than it should"), resuming(tmp_path):
+            fit(toys.classifier(), DATA, BUDGET)

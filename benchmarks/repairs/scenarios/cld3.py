@@ -12,7 +12,7 @@ from torch.nn.functional import relu
 
 from benchmarks.repairs.scenarios.dividing import divided, plan, split_of
 from benchmarks.repairs.scenarios.records import Family, Recipe, Scenario, World, from_data_folder
-from reclaim.core.files import load_npz
+from reclaim.core.npz import load_npz
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 

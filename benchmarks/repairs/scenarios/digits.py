@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks.repairs.scenarios.dividing import divided, plan, split_of
 from benchmarks.repairs.scenarios.records import Family, Recipe, Scenario, World, from_data_folder
-from reclaim.core.files import load_npz
+from reclaim.core.npz import load_npz
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.records import Data, Split
 from reclaim.data.sources.digits import shifted

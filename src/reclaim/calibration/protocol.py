@@ -13,6 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
+from reclaim.core.checks import check_classes
+from reclaim.core.errors import BadKind, few
+from reclaim.core.frozen import store
 
 __all__ = ["Calibrator", "Fitted", "as_affine"]
 
@@ -32,6 +35,12 @@ class Fitted:
     classes: tuple[str, ...] = ()
     origin: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(one, bool) for one in self.seen):
+            raise BadKind(f"`seen` must be one bool per class; given: {few(self.seen)}.")
+        if self.classes:
+            store(self, classes=check_classes(self.classes, len(self.seen)))
 
 
 class Calibrator(Protocol):

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from reclaim.data.records import Data
     from reclaim.models.classifier import Classifier
 
-__all__ = ["OPENED", "STARTED", "STDOUT", "Inputs", "Output", "Reading", "device_for", "open_data", "open_model"]
+__all__ = [
+    "OPENED",
+    "STARTED",
+    "STDOUT",
+    "Inputs",
+    "Output",
+    "Reading",
+    "device_for",
+    "open_data",
+    "open_model",
+    "record_of",
+]
 
 STARTED: ContextVar[float] = ContextVar("started")  # when the command was, on the clock that only ever goes on
 OPENED: ContextVar[tuple["Data", ...]] = ContextVar("opened", default=())  # the data that the command has opened
@@ -120,6 +131,11 @@ def device_for(name: str) -> str:
     from reclaim.core.devices import find_device
 
     return str(find_device(name))
+
+
+def record_of(out: Path) -> Path:
+    """Where the record of the run lies that wrote a file: beside it, under its whole name, so that no two share one."""
+    return out.with_name(f"{out.name}.run.json")
 
 
 def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 from reclaim.cli.places import take
 from reclaim.core.terminal import console
@@ -50,7 +50,7 @@ def logit_offset(
     given = given_numbers(select, numbers)
     if out is not None:
         read = (snapshot, before, reference, unlabelled, source, labelled)
-        take(out, folder=False, force=force, reads=read)
+        take(out, record_of(out), folder=False, force=force, reads=read)
     rows = load_snapshot(snapshot)
     more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
     evidence = {name: load_snapshot(path) for name, path in more.items() if path is not None}
@@ -61,7 +61,7 @@ def logit_offset(
     if out is not None:
         with together(out):
             record = save_calibrator(out, chosen)
-            write_json(out.with_suffix(".run.json"), output.run_record())
+            write_json(record_of(out), output.run_record())
 
     def table() -> None:
         page = console()

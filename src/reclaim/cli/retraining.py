@@ -1,11 +1,12 @@
 """The recipe that pseudo cross-validation repeats: the one `reclaim tune` wrote down."""
 
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reclaim.core.errors import BadInput
-from reclaim.core.files import read_json
+from reclaim.core.errors import BadInput, few, within
 from reclaim.core.inference import Inference
+from reclaim.core.records import read_json, typed
 from reclaim.core.registry import describe, find
 from reclaim.training.budget import Budget
 
@@ -30,10 +31,18 @@ def recipe_of(after: str, inference: Inference) -> "Retrain":
             "  Give --after a directory that `reclaim tune` wrote, call repair(…, retrain=…) in Python, or choose the "
             "offset with another --select."
         )
-    recipe, method = find("recipes", record["recipe"]), describe("recipes", record["recipe"])
-    numbers = {key: value for key, value in method.renamed(record).items() if key in method.numbers}
-    try:
-        budget = Budget(**record["budget"] | {"workers": inference.workers, "device": inference.device})
-    except TypeError as error:
-        raise BadInput(f"{path} was written by another version of Reclaim: {error}.\n  Fine-tune again.") from error
-    return lambda model, data: recipe(model, data, budget, **numbers)
+    with within(path):
+        recipe = typed(record["recipe"], str, f"{path}, recipe")
+        recipe, method = find("recipes", recipe), describe("recipes", recipe)
+        numbers = {
+            key: typed(value, method.numbers[key].annotation, f"{path}, {key}")
+            for key, value in method.renamed(record).items()
+            if key in method.numbers
+        }
+        budget = typed(record["budget"], dict[str, Any], f"{path}, budget")
+        if foreign := sorted(budget.keys() - {field.name for field in fields(Budget)}):
+            raise BadInput(f"it was written by another version of Reclaim, whose budget has {few(foreign)}.")
+        made: Budget = typed(
+            budget | {"workers": inference.workers, "device": inference.device}, Budget, f"{path}, budget"
+        )
+    return lambda model, data: recipe(model, data, made, **numbers)

@@ -27,6 +27,7 @@ __all__ = [
     "remove_folder",
     "replace",
     "settle",
+    "write_bytes",
     "write_text",
     "writing",
 ]
@@ -117,6 +118,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a file of UTF-8."""
     with writing(path):
         path.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file."""
+    with writing(path):
+        path.write_bytes(content)
 
 
 def append(path: Path, text: str) -> None:

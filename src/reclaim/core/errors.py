@@ -6,10 +6,13 @@ The command line turns these two errors into one message and exit code 2; any ot
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "few", "unknown"]
+__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "few", "unknown", "within"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,26 @@ class Diverged(BadInput):
 
 class BadKind(TypeError):
     """A thing of the wrong kind."""
+
+
+@contextmanager
+def within(what: object) -> Iterator[None]:
+    """Bad input found inside is said to be that of `what`, a file, unless the message names it or one beside it."""
+    try:
+        yield
+    except BadInput as error:
+        if _names(error, what):
+            raise
+        raise BadInput(f"{what}: {error.what}", *error.do) from error
+    except BadKind as error:
+        if _names(error, what):
+            raise
+        raise BadKind(f"{what}: {error}") from error
+
+
+def _names(error: Exception, what: object) -> bool:
+    folder = f"{what.parent}{os.sep}" if isinstance(what, Path) and what.parent != Path() else str(what)
+    return folder in str(error) or str(what) in str(error)
 
 
 def few(items: Iterable[object], most: int = 5) -> str:

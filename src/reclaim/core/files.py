@@ -3,18 +3,13 @@ a kill leaves the old file as it was."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from reclaim.core import disk
 from reclaim.core.errors import Argument, BadInput
@@ -27,9 +22,7 @@ __all__ = [
     "check_free",
     "discard",
     "existing",
-    "load_npz",
     "put_in_place",
-    "read_json",
     "together",
     "write_json",
 ]
@@ -163,14 +156,6 @@ def write_json(path: Path, record: object) -> None:
         disk.write_text(temporary, json_text(record, 2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a record, or say what is wrong with the file."""
-    try:
-        return json.loads(existing(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not valid JSON: {error}.") from error
-
-
 def existing(path: Path) -> Path:
     """The path, if a file is there.
 
@@ -179,16 +164,3 @@ def existing(path: Path) -> Path:
     if not path.is_file():
         raise BadInput(f"{path} is not a file." if path.exists() else f"there is no file {path}.")
     return path
-
-
-def load_npz(path: Path) -> dict[str, Any]:
-    """The arrays of an ``.npz``, never unpickled."""
-    try:
-        with existing(path).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError, KeyError, AttributeError) as error:
-        if not zipfile.is_zipfile(path):
-            reason = "it is no .npz, or was cut off"
-        else:
-            reason = "it holds pickled objects" if "pickle" in str(error) else f"{error}"
-        raise BadInput(f"{path} cannot be read: {reason}.") from error

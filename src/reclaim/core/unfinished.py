@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from reclaim.core import disk
 from reclaim.core.errors import Argument, BadInput
-from reclaim.core.files import discard, put_in_place, read_json, write_json
+from reclaim.core.files import discard, put_in_place, write_json
+from reclaim.core.records import read_json
 
 __all__ = ["claim", "finish", "finished", "partial_of"]
 

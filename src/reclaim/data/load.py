@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.errors import Argument, BadInput, few, within
 from reclaim.core.registry import find, names
 from reclaim.data.records import Data, Split
 from reclaim.data.report import Report, counts_of
@@ -66,7 +66,8 @@ def open_source(source: str, group_column: str | None = None) -> Data:
     if path.is_dir():
         data: Data = find("data", "folder")(source)
     elif table:
-        data = find("data", "table")(source, group_column)
+        with within(path):
+            data = find("data", "table")(source, group_column)
     elif source in ("digits", "digits-shifted"):
         data = find("data", "digits")(source)
     else:

@@ -7,13 +7,13 @@ from a model file: weights are safetensors or loaded with ``weights_only``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from reclaim.core.checks import check_classes
-from reclaim.core.errors import BadInput, few
-from reclaim.core.files import read_json, write_json
+from reclaim.core.errors import BadInput, few, within
+from reclaim.core.files import write_json
+from reclaim.core.records import read_json, typed
 from reclaim.core.registry import find, names
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
@@ -24,6 +24,37 @@ __all__ = ["load_model", "save_model"]
 
 ABOUT = "reclaim.json"
 OURS = ("reclaim.networks:", "reclaim.models.networks:")  # the only code that a model directory may name
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a model directory's record says.
+
+    Attributes:
+        library, name: as in the name of a model.
+        classes: of the outputs; empty if they have no names.
+        preprocess: None where the inputs are no images.
+        head: None where it was guessed.
+        seen: the classes that the fine-tuning had; None if it is not known.
+    """
+
+    library: str
+    name: str
+    classes: tuple[str, ...]
+    preprocess: Preprocess | None
+    head: str | None = None
+    seen: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        strangers = sorted(set(self.seen or ()) - set(self.classes))
+        if self.classes and strangers:
+            raise BadInput(f"seen names classes that the model has not: {few(strangers)}.")
+        if (images := self.preprocess) is not None:
+            sizes = {"resize": images.resize, "crop": images.crop}
+            if wrong := [f"{key} {size}" for key, size in sizes.items() if size is not None and size < 1]:
+                raise BadInput(f"preprocess has sizes of images below 1 pixel: {few(wrong)}.")
+            if images.channels not in (None, 1, 3):
+                raise BadInput(f"preprocess has {images.channels} channels; images have 1 (grey) or 3 (colour).")
 
 
 def load_model(
@@ -83,13 +114,12 @@ def save_model(folder: Path, model: Classifier) -> None:
 
 def _load_directory(folder: Path, head: str | None) -> Classifier:
     about = _about(folder)
-    library, name = about["library"], about["name"]
-    if library == "plain" and not name.startswith(OURS):
+    if about.library == "plain" and not about.name.startswith(OURS):
         raise BadInput(
-            f"{folder} was made by the factory {name!r}. Reclaim runs no code that a file names; name it yourself:\n"
-            f"  plain/{name}@{folder}"
+            f"{folder} was made by the factory {about.name!r}. Reclaim runs no code that a file names; name it "
+            f"yourself:\n  plain/{about.name}@{folder}"
         )
-    return _from_directory(library, name, folder, head)
+    return _from_directory(about.library, about.name, folder, head)
 
 
 def _weights_file(folder: Path) -> Path:
@@ -99,23 +129,26 @@ def _weights_file(folder: Path) -> Path:
     raise BadInput(f"{folder} is no model directory: it holds neither model.safetensors nor model.pth.")
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    about = read_json(folder / ABOUT)
-    absent = [key for key in ("library", "name", "classes", "preprocess") if key not in about]
-    if absent:
+def _about(folder: Path) -> _About:
+    record = read_json(folder / ABOUT)
+    needed = ("library", "name", "classes", "preprocess")
+    if isinstance(record, dict) and (absent := [key for key in needed if key not in record]):
         raise BadInput(f"{folder / ABOUT} lacks {few(absent)}; `reclaim tune` and `reclaim repair` write whole ones.")
+    with within(folder / ABOUT):
+        about: _About = typed(record, _About, folder / ABOUT)
+        if foreign := sorted(set(record["preprocess"] or ()) - {field.name for field in fields(Preprocess)}):
+            raise BadInput(f"preprocess has what this version does not know: {few(foreign)}.")
     return about
 
 
 def _from_directory(library: str, name: str, folder: Path, head: str | None) -> Classifier:
     about, weights = _about(folder), _weights_file(folder)
-    model: Classifier = find("models", library)(name, weights, head or about.get("head"))
-    images: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in (about["preprocess"] or {}).items()
-    }
-    return replace(
-        model,
-        classes=check_classes(about["classes"], model.num_outputs if about["classes"] else None),
-        seen=None if about.get("seen") is None else tuple(about["seen"]),
-        preprocess=Preprocess(**images) if images else model.preprocess,  # what is no image's, the library knows
-    )
+    with within(folder / ABOUT if head is None else folder):
+        model: Classifier = find("models", library)(name, weights, head or about.head)
+    with within(folder / ABOUT):
+        return replace(
+            model,
+            classes=check_classes(about.classes, model.num_outputs if about.classes else None),
+            seen=about.seen,
+            preprocess=about.preprocess or model.preprocess,  # what is no image's, the library knows
+        )

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import reclaim
 from reclaim.core.errors import Argument, BadInput
-from reclaim.core.files import read_json, write_json
+from reclaim.core.files import write_json
 from reclaim.core.progress import track
+from reclaim.core.records import read_record
 from reclaim.papers.table import Rows, Table
 
 __all__ = ["Experiment", "Setting", "Size", "run"]
@@ -67,6 +68,14 @@ class Experiment:
         return f"{max(1, total):.0f} seconds" if total < 100 else f"{total / 60:.0f} minutes"
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a part: which one it is, and its numbers."""
+
+    about: dict[str, Any]
+    rows: Rows
+
+
 def run(experiment: Experiment, setting: Setting, folder: Path | None = None) -> Table:
     """Run every part and make the table.
 
@@ -84,9 +93,8 @@ def _kept(part: Callable[[], Rows], paper: str, setting: Setting, path: Path) ->
     """What the part gave when it ran, or what it gives now."""
     about: dict[str, Any] = {"paper": paper, "size": setting.size, "root": setting.root and str(setting.root)}
     about["version"] = reclaim.__version__
-    if path.is_file() and (kept := read_json(path))["about"] == about:
-        rows: Rows = kept["rows"]
-        return rows
+    if path.is_file() and (kept := read_record(path, _Kept)).about == about:
+        return kept.rows
     rows = part()
     write_json(path, {"about": about, "rows": rows})
     return rows

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import MIXTURE, calibrator_of, calibrator_record
-from reclaim.core.errors import BadInput
-from reclaim.core.files import read_json, write_json
+from reclaim.core.errors import BadInput, within
+from reclaim.core.files import write_json
+from reclaim.core.records import read_json, typed
 from reclaim.repairs.mixtures import OutputMixture
 
 __all__ = ["load_mixture", "save_mixture"]
@@ -23,9 +24,10 @@ def save_mixture(path: Path, mixture: OutputMixture) -> None:
 def load_mixture(path: Path) -> OutputMixture:
     """Read a mixture that `save_mixture` wrote."""
     record = read_json(path)
-    alpha = record.pop("alpha", record.pop(OLDER, None)) if isinstance(record, dict) else None
-    if not isinstance(alpha, int | float) or record.get("method") != MIXTURE:
+    if not isinstance(record, dict) or record.get("method") != MIXTURE or not {"alpha", OLDER} & record.keys():
         raise BadInput(f"{path} mixes no answers; `reclaim repair` of two snapshots writes a mixture.json that does.")
+    alpha: float = typed(record.pop("alpha", record.pop(OLDER, None)), float, f"{path}, alpha")
     offset = calibrator_of(record | {"method": "logit-offset"}, path, {})
     assert isinstance(offset, LogitOffset)
-    return OutputMixture(alpha, offset)
+    with within(path):
+        return OutputMixture(alpha, offset)

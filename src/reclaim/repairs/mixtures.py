@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import torch
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.calibration.checks import check_number
 from reclaim.core.arrays import A, as_kind, as_tensor, check_one_place, row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
@@ -116,6 +117,13 @@ class OutputMixture:
 
     alpha: float
     offset: LogitOffset
+
+    def __post_init__(self) -> None:
+        check_number("alpha", self.alpha, least=0)
+        if self.alpha > 1:
+            raise BadInput(
+                f"alpha must be from 0, the pretrained model, to 1, the fine-tuned one; given: {self.alpha}."
+            )
 
     def __call__(self, before: A, after: A) -> A:
         """Logits [N, C] of the pretrained and the fine-tuned model on the same rows -> [N, C]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,20 +13,20 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
-from reclaim.core.errors import BadInput, few
-from reclaim.core.files import existing, load_npz, read_json
+from reclaim.core.checks import check_finite
+from reclaim.core.errors import BadInput, few, within
+from reclaim.core.files import existing
 from reclaim.core.groups import members_of
+from reclaim.core.npz import load_npz, numbers_or_texts, text, texts
+from reclaim.core.records import parse_json, typed
+from reclaim.snapshots.index import index_of, is_index, read_index
+from reclaim.snapshots.sealing import check_seal
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
 
-__all__ = ["index_of", "is_snapshot", "load_snapshot", "read_index", "reopen_snapshot"]
+__all__ = ["is_snapshot", "load_snapshot", "metadata", "reopen_snapshot"]
 
-_INDEX = ".index.json"
-
-
-def index_of(path: Path) -> Path:
-    """Where the index of a snapshot in several files lies."""
-    return path if path.name.endswith(_INDEX) else path.with_name(path.name + _INDEX)
+_TENSORS = ("logits", "labels", "seen", "features", "groups")
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -64,8 +63,7 @@ def is_snapshot(path: Path) -> bool:
     if path.is_dir():
         return False
     if index := _index(path):
-        record = read_json(index)
-        return isinstance(record, dict) and "shards" in record
+        return is_index(index)
     if not path.is_file():
         return False
     try:
@@ -80,37 +78,73 @@ def is_snapshot(path: Path) -> bool:
         return False
 
 
-def _from_safetensors(path: Path, finite: bool) -> Snapshot:
+def metadata(path: Path) -> dict[str, str]:
+    """What a snapshot's header says of it besides its tensors.
+
+    Raises: BadInput if the file is damaged.
+    """
     try:
-        with safe_open(path, "pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys() if name in _SNAPSHOT_TENSORS}  # noqa: SIM118
+        with safe_open(existing(path), "pt") as file:
+            return file.metadata() or {}
     except SafetensorError as error:
         raise BadInput(f"{path} is not a whole safetensors file: {error}.") from error
+
+
+def _from_safetensors(path: Path, finite: bool, first_row: int = 0) -> Snapshot:
+    """The snapshot in one file; with `finite`, one that this program wrote, whose bytes are not read to check them.
+
+    Args:
+        first_row: what to count its rows from in messages.
+    """
+    about = metadata(path)
+    if not finite:
+        check_seal(path)
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name in _TENSORS}  # noqa: SIM118
+    except (SafetensorError, AttributeError, RuntimeError) as error:  # a type that torch has not, in the last two
+        raise BadInput(f"{path} holds tensors that cannot be read: {error}.") from error
     _check_snapshot(path, tensors)
-    return Snapshot(
-        logits=tensors["logits"],
-        labels=tensors.get("labels"),
-        seen=tensors["seen"],
-        features=tensors.get("features"),
-        classes=tuple(json.loads(about.get("classes", "[]"))),
-        split=about.get("split", ""),
-        model=about.get("model", ""),
-        data=about.get("data", ""),
-        checked=tensors["logits"] if finite else None,
-        groups=tensors.get("groups"),
-        group_names=tuple(json.loads(about.get("group_names", "[]"))),
-    )
+    with within(path):
+        if not finite:
+            check_finite(tensors["logits"], first_row)
+        return Snapshot(
+            logits=tensors["logits"],
+            labels=tensors.get("labels"),
+            seen=tensors["seen"],
+            features=tensors.get("features"),
+            classes=_names(path, about, "classes"),
+            split=about.get("split", ""),
+            model=about.get("model", ""),
+            data=about.get("data", ""),
+            checked=tensors["logits"],
+            groups=tensors.get("groups"),
+            group_names=_names(path, about, "group_names"),
+        )
 
 
-def _from_shards(index: Path, finite: bool) -> Snapshot:
-    named = read_index(index)
-    files, sizes = [index.parent / name for name, _ in named], [rows for _, rows in named]
+def _names(path: Path, about: Mapping[str, str], key: str) -> tuple[str, ...]:
+    what = f"{path}, {key} in its metadata"
+    names: tuple[str, ...] = typed(parse_json(about.get(key, "[]"), what), tuple[str, ...], what)
+    return names
+
+
+def _from_shards(path: Path, finite: bool) -> Snapshot:
+    index = read_index(path)
+    files, sizes = [path.parent / shard.file for shard in index.shards], [shard.rows for shard in index.shards]
     first: Snapshot | None = None
     labels: list[Tensor] = []
     groups: list[Tensor] = []
-    for file, rows in zip(files, sizes, strict=True):
-        part = _from_safetensors(existing(file), finite=True)
+    for number, (file, shard) in enumerate(zip(files, index.shards, strict=True)):
+        about = metadata(file)
+        place = f"{number + 1} of {len(files)}" if index.run else ""
+        if (about.get("run", ""), about.get("shard", "")) != (index.run, place):
+            raise BadInput(
+                f"{file} does not belong to {path}: it is of another run, or of another place. Predict again."
+            )
+        if shard.checksum and about.get("checksum") != shard.checksum:
+            raise BadInput(f"{file} does not belong to {path}: its checksum is another one. Predict again.")
+        part = _from_safetensors(file, finite, sum(sizes[:number]))
         first = first or part
         same = (
             part.classes == first.classes
@@ -118,11 +152,13 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
             and part.logits.dtype == first.logits.dtype
             and (part.labels is None) == (first.labels is None)
             and (part.features is None) == (first.features is None)
+            and (part.features is None or first.features is None or part.features.shape[1:] == first.features.shape[1:])
+            and (part.features is None or first.features is None or part.features.dtype == first.features.dtype)
             and (part.groups is None) == (first.groups is None)
             and part.group_names == first.group_names
         )
-        if len(part) != rows or not same:
-            raise BadInput(f"{file} does not belong to {index}: it has other rows, classes or tensors. Predict again.")
+        if len(part) != shard.rows or not same:
+            raise BadInput(f"{file} does not belong to {path}: it has other rows, classes or tensors. Predict again.")
         if part.labels is not None:
             labels.append(part.labels.clone())
         if part.groups is not None:
@@ -136,7 +172,7 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
         groups=torch.cat(groups) if groups else None,
         seen=first.seen.clone(),  # a view would keep its file mapped
         features=None if first.features is None else _shards("features", files, sizes, first.features),
-        checked=logits if finite else None,
+        checked=logits,
     )
 
 
@@ -149,42 +185,28 @@ def _tensor(path: Path, name: str) -> Tensor:
         return file.get_tensor(name)
 
 
-def read_index(index: Path) -> list[tuple[str, int]]:
-    """The names of the files, without folders, and their numbers of rows."""
-    record = read_json(index)
-    try:
-        named = [(Path(str(shard["file"])).name, int(shard["rows"])) for shard in record["shards"]]
-    except (TypeError, KeyError, ValueError) as error:
-        raise BadInput(
-            f"{index} is no index of a snapshot; `reclaim predict` writes one for large snapshots."
-        ) from error
-    if not named:
-        raise BadInput(f"{index} names no files.")
-    return named
-
-
-_SNAPSHOT_TENSORS = ("logits", "labels", "seen", "features", "groups")
-
-
 def _from_npz(path: Path) -> Snapshot:
     arrays = load_npz(path)
     _check_snapshot(path, arrays)
-    logits = as_tensor(arrays["logits"])
-    seen = as_tensor(arrays["seen"])
-    if seen.dtype != torch.bool:
-        seen = seen_mask(seen, logits.shape[1] if logits.ndim == 2 else 0)
-    groups, names = (None, ()) if "groups" not in arrays else members_of(arrays["groups"])
-    return Snapshot(
-        logits=logits,
-        labels=arrays.get("labels"),
-        seen=seen,
-        features=arrays.get("features"),
-        classes=tuple(str(name) for name in arrays.get("classes", ())),
-        split=str(arrays.get("split", "")),
-        data=str(arrays.get("data", "")),
-        groups=groups,
-        group_names=tuple(str(name) for name in arrays.get("group_names", ())) or names,
-    )
+    with within(path):
+        logits = as_tensor(arrays["logits"])
+        seen = as_tensor(arrays["seen"])
+        if seen.dtype != torch.bool:
+            seen = seen_mask(seen, logits.shape[1] if logits.ndim == 2 else 0)
+        groups, names = (
+            (None, ()) if "groups" not in arrays else members_of(numbers_or_texts(arrays["groups"], "groups"))
+        )
+        return Snapshot(
+            logits=logits,
+            labels=arrays.get("labels"),
+            seen=seen,
+            features=arrays.get("features"),
+            classes=() if "classes" not in arrays else texts(arrays["classes"], "classes"),
+            split="" if "split" not in arrays else text(arrays["split"], "split"),
+            data="" if "data" not in arrays else text(arrays["data"], "data"),
+            groups=groups,
+            group_names=names if "group_names" not in arrays else texts(arrays["group_names"], "group_names"),
+        )
 
 
 def _check_snapshot(path: Path, tensors: Mapping[str, object]) -> None:

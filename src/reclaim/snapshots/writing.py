@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,13 +17,22 @@ from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_file, together, write_json
 from reclaim.core.numbers import Bytes, in_range
-from reclaim.snapshots.reading import index_of, read_index
+from reclaim.snapshots.index import index_of, named_as_shard, read_index, shard_names
+from reclaim.snapshots.reading import metadata
+from reclaim.snapshots.sealing import UNSEALED, seal
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["SHARD_SIZE", "save_snapshot", "snapshot_file"]
 
 SHARD_SIZE = 5 << 30  # bytes of a file
-_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
+_TYPES = {
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.bool: "BOOL",
+}
 
 
 @in_range
@@ -71,23 +81,23 @@ def snapshot_file(
 
     Yields: a function that writes one block, given its first row, logits, labels and features.
 
-    Raises: BadInput for a name that says it is another format.
+    Raises: BadInput for a name that says it is another format, or a type that no snapshot has.
     """
-    if path.suffix == ".npz":
-        raise BadInput(f"snapshots are written as safetensors, never .npz: {path}. Name it {path.stem}.safetensors.")
-    if shard_size < 1:
-        raise BadInput(f"the size of a file must be above 0; given: {shard_size}.")
+    _check(path, dtype, shard_size)
     per_row = (len(about.seen) + (width or 0)) * dtype.itemsize + 8 * labelled + 8 * (groups is not None)
     most = max(1, shard_size // per_row)
     sizes = [min(most, rows - first) for first in range(0, rows, most)] or [0]
-    files = [path] if len(sizes) == 1 else _shard_paths(path, len(sizes))
-    old = _old_files(path)
+    run = secrets.token_hex(4) if len(sizes) > 1 else ""
+    files = [path.with_name(name) for name in shard_names(path, len(sizes), run)] if run else [path]
+    old, seals = _old_files(path), dict[Path, str]()
     with together(path) as group:
         with ExitStack() as stack:
             own = [None] * len(sizes) if groups is None else groups.split(most)
             parts = [
-                stack.enter_context(_one_file(file, about, size, width, labelled, dtype, mine, group_names))
-                for file, size, mine in zip(files, sizes, own, strict=True)
+                stack.enter_context(
+                    _one_file(file, about, size, width, labelled, dtype, mine, group_names, place, seals)
+                )
+                for file, size, mine, place in zip(files, sizes, own, _places(run, len(sizes)), strict=True)
             ]
 
             def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
@@ -99,21 +109,49 @@ def snapshot_file(
                     parts[index](max(first, begin) - begin, logits[part], labels_, features_)
 
             yield write
-        if len(sizes) > 1:
-            named = [{"file": file.name, "rows": size} for file, size in zip(files, sizes, strict=True)]
-            write_json(index_of(path), {"rows": rows, "shards": named})
-        group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if len(sizes) > 1 else [])}))
+        if run:  # the index comes last: until then the old snapshot is whole, and its files have other names
+            named = [{"file": f.name, "rows": n, "checksum": seals[f]} for f, n in zip(files, sizes, strict=True)]
+            write_json(index_of(path), {"rows": rows, "run": run, "shards": named})
+        group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if run else [])}))
 
 
-def _shard_paths(path: Path, count: int) -> list[Path]:
-    return [path.with_name(f"{path.stem}-{i:05d}-of-{count:05d}{path.suffix}") for i in range(1, count + 1)]
+def _check(path: Path, dtype: torch.dtype, shard_size: int) -> None:
+    if path.suffix == ".npz":
+        raise BadInput(f"snapshots are written as safetensors, never .npz: {path}. Name it {path.stem}.safetensors.")
+    if shard_size < 1:
+        raise BadInput(f"the size of a file must be above 0; given: {shard_size}.")
+    if not dtype.is_floating_point or dtype not in _TYPES:
+        known = ", ".join(str(kind) for kind in _TYPES if kind.is_floating_point)
+        raise BadInput(f"snapshots hold logits of {known}; given: {dtype}.")
+
+
+def _places(run: str, count: int) -> list[dict[str, str]]:
+    """What the header of each file says of where it belongs, which the index is compared with; alone, nothing."""
+    return [{"run": run, "shard": f"{number} of {count}"} if run else {} for number in range(1, count + 1)]
 
 
 def _old_files(path: Path) -> set[Path]:
-    """The files of a snapshot that is about to be replaced."""
-    index = index_of(path)
-    shards = [path.parent / name for name, _ in read_index(index)] if index.is_file() else []
-    return {path, index, *shards} if index.is_file() else {path} if path.is_file() else set()
+    """The files of a snapshot that is about to be replaced: those that are surely its own.
+
+    Of what an index names, these are the files that are called as its shards are, and say that they are of its run.
+    """
+    alone, index = {path} if path.is_file() else set(), index_of(path)
+    try:
+        found = read_index(index) if index.is_file() else None
+    except BadInput:  # another program's, or damaged: what it names is left alone
+        found = None
+    if found is None:
+        return alone
+    named = [path.parent / shard.file for shard in found.shards if named_as_shard(shard.file, path)]
+    return {*alone, index, *(file for file in named if _run(file) == found.run)}
+
+
+def _run(shard: Path) -> str | None:
+    """The run that a shard says it is of; None if it is no shard."""
+    try:
+        return metadata(shard).get("run", "")
+    except BadInput:
+        return None
 
 
 @contextmanager
@@ -126,6 +164,8 @@ def _one_file(
     dtype: torch.dtype,
     groups: Tensor | None,
     group_names: tuple[str, ...],
+    place: dict[str, str],
+    seals: dict[Path, str],
 ) -> Iterator[Callable[[int, Tensor, Tensor | None, Tensor | None], None]]:
     shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, len(about.seen)))}
     if width is not None:
@@ -137,6 +177,8 @@ def _one_file(
     shapes["seen"] = (torch.bool, (len(about.seen),))
     header: dict[str, Any] = {
         "__metadata__": {
+            "checksum": UNSEALED,
+            **place,
             "classes": json.dumps(about.classes, ensure_ascii=False),
             "split": about.split,
             "model": about.model,
@@ -151,16 +193,16 @@ def _one_file(
         start[name], end = end, end + size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
-    body = 8 + len(text)
 
     with atomic_file(path) as temporary, temporary.open("r+b") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(body + end)
+        file.truncate(8 + len(text) + end)
 
         def put(name: str, first: int, values: Tensor) -> None:
             kind, shape = shapes[name]
-            file.seek(body + start[name] + first * int(np.prod(shape[1:])) * kind.itemsize)
-            file.write(values.detach().to("cpu", kind).contiguous().numpy().data)
+            file.seek(8 + len(text) + start[name] + first * int(np.prod(shape[1:])) * kind.itemsize)
+            flat = values.detach().to("cpu", kind).contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)  # as bytes, for NumPy lacks a type of torch's
 
         def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
             for name, values in (("logits", logits), ("labels", labels), ("features", features)):
@@ -171,3 +213,5 @@ def _one_file(
         if groups is not None:
             put("groups", 0, groups)
         yield write
+        file.flush()
+        seals[path] = seal(temporary)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
+from msgspec import Meta
 
 from reclaim.core import disk
 from reclaim.core.errors import BadInput
-from reclaim.core.files import discard, put_in_place, read_json, write_json
+from reclaim.core.files import discard, put_in_place, write_json
+from reclaim.core.records import read_record
 from reclaim.training.budget import Budget
 
 __all__ = ["RunState", "Stateful", "resuming"]
@@ -36,6 +39,31 @@ class Stateful(Protocol):
 class _Place:
     folders: Iterator[Path]
     every: float
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a saved state says of itself.
+
+    Attributes:
+        run: the run's numbers.
+        step: the batch that comes next.
+        files: the checksum of each file of the state; empty in states of version 0.1.
+    """
+
+    run: dict[str, Any]
+    step: Annotated[int, Meta(ge=0)]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """The checksum of each file of a state, but for its record."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != "run.json")
+    made = {}
+    for file in files:
+        with file.open("rb") as opened:
+            made[file.relative_to(folder).as_posix()] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return made
 
 
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
@@ -74,10 +102,16 @@ class RunState:
         for one in state:
             accelerator.register_for_checkpointing(one)
         if last := self._last():
-            found = read_json(last / "run.json")
-            self._check(found["run"])
-            accelerator.load_state(str(last))
-            self.number = found["step"]
+            found = read_record(last / "run.json", _Found)
+            self._check(found.run)
+            if _checksums(last) != (found.files or _checksums(last)):
+                raise BadInput(f"the state in {last} is not as it was written.\n  Remove {last} to start anew.")
+            try:
+                accelerator.load_state(str(last))
+            except Exception as error:  # a damaged file ends in any class of the libraries that read it
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                raise BadInput(f"the state in {last} is damaged: {reason}.\n  Remove {last} to start anew.") from error
+            self.number = found.step
 
     def _check(self, found: dict[str, Any]) -> None:
         """Raise unless the state found is this run's; what older versions did not write down had its default."""
@@ -116,7 +150,7 @@ class RunState:
             self.accelerator.save_state(str(writing))
         wait()
         if main:
-            write_json(writing / "run.json", {"run": self.run, "step": self.number})
+            write_json(writing / "run.json", {"run": self.run, "step": self.number, "files": _checksums(writing)})
             put_in_place(writing, self.folder / f"step-{self.number}")
             if last is not None and last.name != f"step-{self.number}":
                 discard(last, self.folder / "old")

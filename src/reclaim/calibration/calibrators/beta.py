@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from reclaim.calibration.checks import check_number, check_per_class
 from reclaim.calibration.fitting.probabilities import binary_newton, inside_probabilities, joined, log_odds
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
@@ -39,6 +40,11 @@ class Beta:
     c: tuple[float, ...]
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_per_class(self.fitted, a=self.a, b=self.b, least=0)
+        check_per_class(self.fitted, c=self.c)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from reclaim.calibration.checks import check_number, check_per_class
 from reclaim.calibration.fitting.group_balance import balanced
 from reclaim.calibration.fitting.penalties import ridged
 from reclaim.calibration.fitting.temperature import best_beta
@@ -43,6 +44,11 @@ class BiasCorrectedTemperature:
     rest: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_per_class(self.fitted, biases=self.biases)
+        check_number("rest", self.rest)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -9,7 +9,7 @@ from functools import reduce
 from reclaim.calibration.protocol import Calibrator, Fitted, as_affine
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import BadInput, few
 
 __all__ = ["Chain"]
 
@@ -29,6 +29,8 @@ class Chain:
     def __post_init__(self) -> None:
         if not self.steps:
             raise BadInput("a chain needs at least one calibrator.")
+        if len(sizes := {len(step.fitted.seen) for step in self.steps}) > 1:
+            raise BadInput(f"the calibrators of a chain are for other numbers of classes: {few(sorted(sizes))}.")
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

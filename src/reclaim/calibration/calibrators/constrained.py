@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from reclaim.calibration.checks import check_number
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
@@ -49,6 +50,11 @@ class Constrained:
     reason: str = ""
     guarantee: str | None = None
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_number("offset", self.offset)
+        check_number("ratio", self.ratio, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

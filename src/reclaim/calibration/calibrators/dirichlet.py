@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from reclaim.calibration.checks import check_number, check_per_class, check_tensor
 from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
@@ -43,6 +44,12 @@ class Dirichlet:
     scale: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        size = sum(self.fitted.seen)
+        check_tensor("weights", self.weights, size, size)
+        check_per_class(self.fitted, biases=self.biases)
+        check_number("scale", self.scale, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

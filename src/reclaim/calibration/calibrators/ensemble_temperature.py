@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from reclaim.calibration.checks import check_number, check_numbers
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows
 from reclaim.core.arrays import A, as_numpy
+from reclaim.core.errors import BadInput
 
 __all__ = ["EnsembleTemperature"]
 
@@ -37,6 +39,12 @@ class EnsembleTemperature:
     weights: tuple[float, float, float]
     fitted: Fitted
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_numbers("weights", self.weights, 3, least=0)
+        if abs(sum(self.weights) - 1) > 1e-3:
+            raise BadInput(f"weights must sum to one; given: {list(self.weights)}.")
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from reclaim.calibration.checks import check_functions, check_number, check_per_class
 from reclaim.calibration.fitting.knots import Knots, bin_means
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
@@ -44,6 +45,11 @@ class Histogram:
     sizes: tuple[int, ...]
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_functions(self.edges, self.values, self.sizes, steps=True, missing=True)
+        check_per_class(self.fitted, sizes=self.sizes)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -10,6 +10,7 @@ import torch
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
 
+from reclaim.calibration.checks import check_functions, check_number, check_per_class
 from reclaim.calibration.fitting.knots import Knots
 from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
@@ -50,6 +51,12 @@ class Isotonic:
     sizes: tuple[int, ...]
     fitted: Fitted
     keeps_order: ClassVar[bool] = True  # the shared function, which is the default
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_functions(self.x, self.y, self.sizes)
+        if len(self.sizes) != 1:
+            check_per_class(self.fitted, sizes=self.sizes)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from reclaim.calibration.checks import check_number, check_numbers
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, given_snapshot
@@ -43,6 +44,10 @@ class LogitOffset:
     evidence: dict[str, int] = field(default_factory=dict)
     guarantee: str | None = None
     keeps_order: ClassVar[bool] = True  # but for the shifts of single classes
+
+    def __post_init__(self) -> None:
+        check_number("offset", self.offset)
+        check_numbers("shifts", self.shifts, len(self.fitted.seen) if self.shifts else 0, ", one for each class")
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C], the absent columns raised by the offset, and each by its shift."""

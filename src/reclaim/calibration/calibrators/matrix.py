@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from reclaim.calibration.checks import check_numbers, check_per_class, check_tensor
 from reclaim.calibration.fitting.group_balance import balanced
 from reclaim.calibration.fitting.penalties import full
 from reclaim.calibration.fitting.temperature import best_beta
@@ -46,6 +47,12 @@ class Matrix:
     rest: tuple[float, float]
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        size = sum(self.fitted.seen)
+        check_tensor("weights", self.weights, size, size)
+        check_per_class(self.fitted, biases=self.biases)
+        check_numbers("rest", self.rest, 2)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

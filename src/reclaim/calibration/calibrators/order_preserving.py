@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from reclaim.calibration.checks import check_net, check_number, check_tensor
 from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, as_tensor, sorted_values
+from reclaim.core.errors import unknown
 from reclaim.core.numbers import Few, Seed, in_range
 
 __all__ = ["OrderPreserving"]
@@ -53,6 +55,14 @@ class OrderPreserving:
     scale: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.variant not in _VARIANTS:
+            raise unknown("variant", str(self.variant), list(_VARIANTS))
+        size = sum(self.fitted.seen)
+        check_net(self.inputs, self.first, self.second, outputs=1 if self.variant == "diagonal" else size - 1)
+        check_tensor("inputs", self.inputs, 2, 1 if self.variant == "diagonal" else size)
+        check_number("scale", self.scale, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

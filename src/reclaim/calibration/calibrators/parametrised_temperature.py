@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss, one_hot, softplus
 
+from reclaim.calibration.checks import check_net, check_number
 from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns
 from reclaim.core.arrays import A, as_tensor
+from reclaim.core.errors import BadInput
 from reclaim.core.numbers import Few, Seed, in_range
 
 __all__ = ["ParametrisedTemperature"]
@@ -48,6 +50,14 @@ class ParametrisedTemperature:
     temperature: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_net(self.inputs, self.first, self.second, outputs=1)
+        if self.inputs.shape[1] > sum(self.fitted.seen):
+            raise BadInput(
+                f"inputs are for {self.inputs.shape[1]} logits of each row; there are {sum(self.fitted.seen)}."
+            )
+        check_number("temperature", self.temperature, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

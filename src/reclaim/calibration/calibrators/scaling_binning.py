@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from reclaim.calibration.checks import check_functions, check_number, check_per_class
 from reclaim.calibration.fitting.knots import Knots, bin_means
 from reclaim.calibration.fitting.probabilities import (
     binary_newton,
@@ -52,6 +53,12 @@ class ScalingBinning:
     sizes: tuple[int, ...]
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
+        check_functions(self.edges, self.values, self.sizes, steps=True)
+        check_per_class(self.fitted, slopes=self.slopes, least=0)
+        check_per_class(self.fitted, intercepts=self.intercepts, sizes=self.sizes)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
+from reclaim.calibration.checks import check_number, check_tensor
 from reclaim.calibration.fitting.nets import by_blocks, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
@@ -47,6 +48,14 @@ class Spline:
     scale: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_tensor("scores", self.scores, -1)
+        check_tensor("shifts", self.shifts, len(self.scores))
+        if not bool((self.scores.diff() >= 0).all()):
+            raise BadInput("scores must ascend.")
+        check_number("room", self.room, above=0)
+        check_number("scale", self.scale, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

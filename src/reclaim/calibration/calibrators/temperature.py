@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from reclaim.calibration.checks import check_number
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
@@ -34,6 +35,9 @@ class Temperature:
     temperature: float
     fitted: Fitted
     keeps_order: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("temperature", self.temperature, above=0)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

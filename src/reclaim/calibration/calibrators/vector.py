@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from reclaim.calibration.checks import check_numbers, check_per_class
 from reclaim.calibration.fitting.group_balance import balanced
 from reclaim.calibration.fitting.penalties import ridged
 from reclaim.calibration.fitting.temperature import best_beta
@@ -41,6 +42,10 @@ class Vector:
     rest: tuple[float, float]
     fitted: Fitted
     keeps_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_per_class(self.fitted, weights=self.weights, biases=self.biases)
+        check_numbers("rest", self.rest, 2)
 
     def __call__(self, logits: A) -> A:
         """[N, C] -> [N, C]."""

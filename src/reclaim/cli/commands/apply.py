@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.flags import Inputs, Output, open_model, record_of
 from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
 from reclaim.core.terminal import console
@@ -37,7 +37,8 @@ def command(
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import together, write_json
     from reclaim.repairs.files import load_mixture
-    from reclaim.snapshots.reading import index_of, load_snapshot
+    from reclaim.snapshots.index import index_of
+    from reclaim.snapshots.reading import load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 
     if (model is None) == (snapshot is None):
@@ -46,7 +47,7 @@ def command(
         raise BadInput("--before goes with a mixture.json and the fine-tuned model's SNAPSHOT, not with --model.")
     reads = (calibrator, snapshot, model, before)
     if snapshot is not None:
-        take(out, index_of(out), folder=False, force=force, reads=reads)
+        take(out, record_of(out), index_of(out), folder=False, force=force, reads=reads)
     else:
         take(out, folder=True, force=force, reads=reads)
     if snapshot is not None:
@@ -57,7 +58,7 @@ def command(
             made = load_mixture(calibrator).of(load_snapshot(before), rows)
         with together(out):
             save_snapshot(out, made)
-            write_json(out.with_suffix(".run.json"), output.run_record())
+            write_json(record_of(out), output.run_record())
     else:
         _fold(load_calibrator(calibrator), open_model(model or "", inputs), out, force, output)
     what = "the snapshot" if snapshot is not None else "the model"

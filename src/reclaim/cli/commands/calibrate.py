@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import family
 from reclaim.cli.naming import called
 from reclaim.cli.offset import logit_offset
@@ -55,7 +55,7 @@ def calibrate(
     from reclaim.snapshots.reading import load_snapshot
 
     if out is not None:
-        take(out, folder=False, force=force, reads=(snapshot, after, held_out))
+        take(out, record_of(out), folder=False, force=force, reads=(snapshot, after, held_out))
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
     rows = _rows(snapshot, floor if from_probabilities else None, seen_rows=seen_rows, all_classes=all_classes)
@@ -73,7 +73,7 @@ def calibrate(
     if out is not None:
         with together(out):
             record = save_calibrator(out, whole)
-            write_json(out.with_suffix(".run.json"), output.run_record(**numbers))
+            write_json(record_of(out), output.run_record(**numbers))
     head = f"{name} on {len(rows)} rows" + (f": {out}" if out else "")
     output.show(record | ({"warnings": warnings} if warnings else {}), lambda: _print(head, fitted, rows))
 

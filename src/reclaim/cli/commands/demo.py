@@ -69,7 +69,7 @@ def _is_a_demo(folder: Path) -> bool:
     """Whether a demo wrote this folder, and nobody anything else into it."""
     if not (folder / "run.json").is_file() or not {path.name for path in folder.iterdir()} <= OWN:
         return False
-    from reclaim.core.files import read_json
+    from reclaim.core.records import read_json
 
     record = read_json(folder / "run.json")
     return isinstance(record, dict) and {"seeds", "seed", "bias"} <= record.keys()

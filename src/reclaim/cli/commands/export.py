@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from reclaim.cli.flags import Inputs, Output, open_model
+from reclaim.cli.flags import Inputs, Output, open_model, record_of
 from reclaim.cli.places import take
 from reclaim.core.terminal import console
 
@@ -36,12 +36,12 @@ def command(
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import together, write_json
 
-    take(out, folder=False, force=force, reads=(model, calibrator))
+    take(out, record_of(out), folder=False, force=force, reads=(model, calibrator))
     check_extra()
     network = None if model is None else open_model(model, inputs)
     fitted = None if calibrator is None else load_calibrator(calibrator)
     with together(out):
         difference = export_onnx(out, network, fitted)
-        write_json(out.with_suffix(".run.json"), output.run_record(difference=difference))
+        write_json(record_of(out), output.run_record(difference=difference))
     record = {"out": str(out), "format": to, "difference": difference}
     output.show(record, lambda: console().print(f"{to}: {out} (answers as torch does, to {difference:.0e})"))

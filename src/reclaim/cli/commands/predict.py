@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
+from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model, record_of
 from reclaim.cli.places import take
 from reclaim.core.inference import Inference
 from reclaim.core.numbers import Within
@@ -48,9 +48,9 @@ def command(
     from reclaim.core.notes import noted
     from reclaim.models.head import settled
     from reclaim.models.predict import predict
-    from reclaim.snapshots.reading import index_of
+    from reclaim.snapshots.index import index_of
 
-    take(out, index_of(out), folder=False, force=force, reads=(model,), data=(data,))
+    take(out, record_of(out), index_of(out), folder=False, force=force, reads=(model,), data=(data,))
     where = device_for(inference.device)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, reading=reading, output=output)
@@ -63,6 +63,6 @@ def command(
             network, rows, split, out=out, features=features, half=half, shard_size=size, inference=inference
         )
     about = {"device": where, "precision": inference.precision, **notes}
-    write_json(out.with_suffix(".run.json"), output.run_record(rows=len(made), classes=len(made.classes), **about))
+    write_json(record_of(out), output.run_record(rows=len(made), classes=len(made.classes), **about))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reclaim.cli.commands.diagnose import with_model
-from reclaim.cli.flags import Output
+from reclaim.cli.flags import Output, record_of
 from reclaim.cli.places import take
 from reclaim.core.terminal import console
 
@@ -37,7 +37,7 @@ def command(
     from reclaim.report.page.render import render
 
     reads = (before, after, before_model, after_model, *(calibrator or []))
-    take(out, folder=False, force=force, reads=reads)
+    take(out, record_of(out), folder=False, force=force, reads=reads)
     first, second = with_model(before, before_model), with_model(after, after_model)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
@@ -49,5 +49,5 @@ def command(
     with together(out):
         with atomic_file(out) as temporary:
             disk.write_text(temporary, page)
-        write_json(out.with_suffix(".run.json"), output.run_record())
+        write_json(record_of(out), output.run_record())
     output.show({"out": str(out)}, lambda: console().print(f"the page: {out}"))

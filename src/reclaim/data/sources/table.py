@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput, few
 from reclaim.core.extras import require
-from reclaim.core.files import load_npz
+from reclaim.core.npz import load_npz
 from reclaim.data.columns import check_column, groups_of, labels_and_classes, shared_groups, splits_of, texts
 from reclaim.data.inputs.decoding import decode
 from reclaim.data.noticed import Noticed

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
 
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import BadInput, unknown
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import from_factory
+from reclaim.models.networks import FACTORIES
 
 __all__ = ["plain"]
 
-_MOVED = {"reclaim.networks": "reclaim.models.networks"}  # as model directories and scripts spell it
+OURS = ("reclaim.networks", "reclaim.models.networks")  # as model directories and scripts spell it
 
 
 def plain(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
     """A network made by ``module:function``, which you name and can import: plain/my_models:small_net@weights.pth.
 
+    The module is one that is installed, or lies where the command runs; it is the only one that is looked for there.
     The function is called with ``num_classes=`` where it takes that, and without arguments otherwise. It answers a
     network, whose images are scaled to [0, 1] and nothing else, unless flags say more; or a `Classifier`, which says
     how its inputs are made.
@@ -31,18 +34,32 @@ def plain(name: str, checkpoint: Path | None = None, head: str | None = None) ->
 
 
 def _factory(name: str) -> Callable[..., nn.Module | Classifier]:
-    module_name, _, attribute = name.partition(":")
-    module_name = _MOVED.get(module_name, module_name)
+    module, _, attribute = name.partition(":")
     if not attribute:
         raise BadInput(
             f"a plain model is named MODULE:FUNCTION, for example plain/my_models:small_net; given: {name!r}."
         )
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as python -m does: the user's own files come from where the command runs
+    if module in OURS:  # which a model directory may name: nothing is imported by its word
+        if attribute not in FACTORIES:
+            raise unknown("network of Reclaim", attribute, list(FACTORIES))
+        return FACTORIES[attribute]
     try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+        with _searched(Path.cwd()):
+            factory = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
         raise BadInput(f"the factory {name!r} cannot be imported: {error}.") from error
     if not callable(factory):
         raise BadInput(f"{name!r} is no function that makes a network, but {type(factory).__name__}.")
     return factory
+
+
+@contextmanager
+def _searched(folder: Path) -> Iterator[None]:
+    """Modules are looked for in a folder too, last of all: no file there can stand in for what is installed."""
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.reverse()  # the last one goes: whoever has the folder earlier keeps it
+        sys.path.remove(str(folder))
+        sys.path.reverse()
