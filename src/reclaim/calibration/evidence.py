@@ -14,7 +14,7 @@ import torch
 
 from reclaim.core.arrays import check_one_place
 from reclaim.core.checks import check_groups
-from reclaim.core.errors import Argument, BadInput
+from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -31,7 +31,9 @@ WHAT = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a selector may look at; None for what the user does not have. All snapshots share one list of classes.
+    """What a selector may look at; None for what the user does not have.
+
+    All snapshots are about the same classes; their columns are brought into the order of the first one's.
 
     Attributes:
         seen: answers of the model to repair on held-out rows. Rows of absent classes are dropped at once, unread. Which
@@ -60,7 +62,14 @@ class Evidence:
         check_one_place({f"{name!r}": snapshot.logits for name, snapshot in given.items()})
         check_groups(first.seen)
         for name, snapshot in given.items():
-            if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
+            if set(snapshot.classes) != set(first.classes):
+                odd = set(snapshot.classes) ^ set(first.classes)
+                raise BadInput(
+                    f"the evidence {name!r} is about other classes than the rest: {few(sorted(odd))}."
+                    f"{alike(set(snapshot.classes) - set(first.classes), first.classes)}"
+                )
+            store(self, **{name: snapshot.reordered(first.classes)})
+            if not torch.equal(self.given()[name].seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
         if self.seen is not None:
             seen = self.seen

@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
-from reclaim.core.errors import BadInput
+from reclaim.core.name_lists import names_in
 
 if TYPE_CHECKING:
     from reclaim.data.records import Data
@@ -72,6 +72,7 @@ class Inputs:
         std: divided by per channel.
         classes: a file that names the model's outputs, one per line, in order.
         head: the dotted name of the model's last layer, where the one found is not right.
+        weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
     """
 
     image_size: int | None = None
@@ -79,6 +80,7 @@ class Inputs:
     std: tuple[float, float, float] | None = None
     classes: Path | None = None
     head: str | None = None
+    weights: Literal["raw", "averaged"] | None = None
 
 
 def device_for(name: str) -> str:
@@ -95,9 +97,15 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     """Load a model, with what the flags say of its inputs and outputs."""
     from reclaim.models.directory import load_model
 
-    classes = None if inputs.classes is None else _lines(inputs.classes)
+    classes = None if inputs.classes is None else names_in(inputs.classes)
     return load_model(
-        spec, inputs.head, image_size=inputs.image_size, mean=inputs.mean, std=inputs.std, classes=classes
+        spec,
+        inputs.head,
+        image_size=inputs.image_size,
+        mean=inputs.mean,
+        std=inputs.std,
+        classes=classes,
+        weights=inputs.weights,
     )
 
 
@@ -111,7 +119,7 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
     data = load_data(source)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
-        data = data.with_seen(tuple(_lines(Path(seen)) if Path(seen).is_file() else seen.split(",")))
+        data = data.with_seen(tuple(names_in(Path(seen)) if Path(seen).is_file() else seen.split(",")))
     elif known is not None:
         data = data.with_seen(tuple(name for name in known if name in data.classes))
     if skip_bad:
@@ -119,16 +127,3 @@ def open_data(source: str, seen: str | None, *models: "Classifier", skip_bad: bo
         sys.stderr.writelines(f"left out: {name}\n" for name in bad)
         sys.stderr.write(f"{len(bad)} unreadable examples left out\n")
     return data
-
-
-def _lines(path: Path) -> list[str]:
-    """Names from a file: a JSON list, or one per line."""
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}.")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        try:
-            return [str(name) for name in json.loads(text)]
-        except (json.JSONDecodeError, TypeError) as error:
-            raise BadInput(f"{path} is no JSON list of names: {error}.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]

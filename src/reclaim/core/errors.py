@@ -6,10 +6,11 @@ The command line turns these two errors into one message and exit code 2; any ot
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Argument", "BadInput", "BadKind", "few", "unknown"]
+__all__ = ["Argument", "BadInput", "BadKind", "alike", "few", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,36 @@ def few(items: Iterable[object], most: int = 5) -> str:
     """The first few of many, for a message: ``a, b, c, … (12 in all)``."""
     words = [str(item) for item in items]
     return ", ".join(words[:most]) + (f", … ({len(words)} in all)" if len(words) > most else "")
+
+
+def alike(missing: Iterable[str], known: Iterable[str]) -> str:
+    """A line of a message on names that are missing only for what the eye does not see; empty where there are none.
+
+    Names are alike that differ in their Unicode form, in case, or in blanks at the ends.
+    """
+    there: dict[str, str] = {}
+    for name in known:
+        there.setdefault(_plain(name), name)
+    pairs = [(name, there[_plain(name)]) for name in sorted(missing) if there.get(_plain(name), name) != name]
+    if not pairs:
+        return ""
+    shown = (f"{name!a} and {other!a} ({_difference(name, other)})" for name, other in pairs)
+    return f"\n  Alike to the eye, but not the same name: {few(shown, 3)}."
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
+
+
+def _difference(a: str, b: str) -> str:
+    """By what two names differ that are alike."""
+    if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
+        return "another Unicode form"
+    if " ".join(a.split()) == " ".join(b.split()):
+        return "blanks"
+    if a.casefold() == b.casefold():
+        return "upper and lower case"
+    return "case, blanks or Unicode form"
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> BadInput:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.core.checks import check_classes, check_same_classes
-from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.models.checkpoint import Container
@@ -33,6 +33,7 @@ class Classifier:
         library, name: how `reclaim.models` makes such a network.
         seen: the classes it was fine-tuned on, where that is known.
         container: the file format it came in.
+        recorded: whether `preprocess` is what a file, a library or the user says, and not only assumed.
         guessed: whether `head` is only the last layer registered, until there are data to trace it with.
     """
 
@@ -45,6 +46,7 @@ class Classifier:
     name: str = ""
     seen: tuple[str, ...] | None = None
     container: Container = Container()
+    recorded: bool = False
     guessed: bool = False
 
     @property
@@ -114,7 +116,7 @@ class Classifier:
         missing = [name for name in names if name not in set(known)]
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.",
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{alike(missing, known)}",
             Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 

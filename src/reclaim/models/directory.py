@@ -19,6 +19,7 @@ from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import with_inputs
+from reclaim.models.state_dicts import Which
 
 __all__ = ["load_model", "save_model"]
 
@@ -34,6 +35,7 @@ def load_model(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
+    weights: Which | None = None,
 ) -> Classifier:
     """Load the model that `spec` names. What is None stays as the model's file or library says.
 
@@ -42,16 +44,17 @@ def load_model(
         image_size: scale images to this shorter side, in pixels, and cut out the square in the centre.
         mean, std: subtracted and divided by per channel, after scaling to [0, 1].
         classes: the names of the outputs, in order.
+        weights: "raw" or "averaged", of a checkpoint that holds both; by default the averaged ones, which is said.
 
     Raises: BadInput if it does not exist, its file is broken, the weights do not fit, there is no such layer, or a
         number makes no sense.
     """
-    return with_inputs(_load(spec, head), image_size, mean, std, classes)
+    return with_inputs(_load(spec, head, weights), image_size, mean, std, classes)
 
 
-def _load(spec: str, head: str | None) -> Classifier:
+def _load(spec: str, head: str | None, weights: Which | None) -> Classifier:
     if Path(spec).is_dir():
-        return _load_directory(Path(spec), head)
+        return _load_directory(Path(spec), head, weights)
     library, _, rest = spec.partition("/")
     name, _, checkpoint = rest.partition("@")
     if library not in names("models") or not name:
@@ -61,8 +64,8 @@ def _load(spec: str, head: str | None) -> Classifier:
             "torchvision/resnet50@weights.pth."
         )
     if checkpoint and Path(checkpoint).is_dir():
-        return _from_directory(library, name, Path(checkpoint), head)
-    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head)
+        return _from_directory(library, name, Path(checkpoint), head, weights)
+    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head, weights)
 
 
 def save_model(folder: Path, model: Classifier) -> None:
@@ -79,7 +82,7 @@ def save_model(folder: Path, model: Classifier) -> None:
     write_json(folder / ABOUT, about)
 
 
-def _load_directory(folder: Path, head: str | None) -> Classifier:
+def _load_directory(folder: Path, head: str | None, weights: Which | None) -> Classifier:
     about = _about(folder)
     library, name = about["library"], about["name"]
     if library == "plain" and not name.startswith(OURS):
@@ -87,7 +90,7 @@ def _load_directory(folder: Path, head: str | None) -> Classifier:
             f"{folder} was made by the factory {name!r}. Reclaim runs no code that a file names; name it yourself:\n"
             f"  plain/{name}@{folder}"
         )
-    return _from_directory(library, name, folder, head)
+    return _from_directory(library, name, folder, head, weights)
 
 
 def _weights_file(folder: Path) -> Path:
@@ -105,9 +108,9 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _from_directory(library: str, name: str, folder: Path, head: str | None) -> Classifier:
-    about, weights = _about(folder), _weights_file(folder)
-    model: Classifier = find("models", library)(name, weights, head or about.get("head"))
+def _from_directory(library: str, name: str, folder: Path, head: str | None, weights: Which | None) -> Classifier:
+    about, file = _about(folder), _weights_file(folder)
+    model: Classifier = find("models", library)(name, file, head or about.get("head"), weights)
     images: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in (about["preprocess"] or {}).items()
     }
@@ -116,4 +119,5 @@ def _from_directory(library: str, name: str, folder: Path, head: str | None) -> 
         classes=check_classes(about["classes"], model.num_outputs if about["classes"] else None),
         seen=None if about.get("seen") is None else tuple(about["seen"]),
         preprocess=Preprocess(**images) if images else model.preprocess,  # what is no image's, the library knows
+        recorded=bool(images) or model.recorded,
     )

@@ -17,6 +17,7 @@ from reclaim.core.arrays import as_tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.core.files import existing, load_npz, read_json
 from reclaim.core.groups import members_of
+from reclaim.snapshots.probabilities import logarithm
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
 
@@ -30,7 +31,7 @@ def index_of(path: Path) -> Path:
     return path if path.name.endswith(_INDEX) else path.with_name(path.name + _INDEX)
 
 
-def load_snapshot(path: Path) -> Snapshot:
+def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0) -> Snapshot:
     """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
     and take no memory of their own. Of several files one is mapped at a time.
 
@@ -39,8 +40,16 @@ def load_snapshot(path: Path) -> Snapshot:
 
     Args:
         path: the file; of a snapshot in several files the name it was saved under, or that of its index.
+        probabilities: the file holds probabilities instead of logits; their logarithm is taken.
+        floor: with them, the probability that stands for smaller ones, zeros above all; 0 for none.
+
+    Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to.
     """
-    return _from_npz(existing(path)) if path.suffix == ".npz" and not _index(path) else _opened(path, finite=False)
+    if path.suffix == ".npz" and not _index(path):
+        read = _from_npz(existing(path), finite=probabilities)
+    else:
+        read = _opened(path, finite=probabilities)
+    return replace(read, logits=logarithm(read.logits, floor=floor)) if probabilities else read
 
 
 def reopen_snapshot(path: Path) -> Snapshot:
@@ -97,6 +106,7 @@ def _from_safetensors(path: Path, finite: bool) -> Snapshot:
         split=about.get("split", ""),
         model=about.get("model", ""),
         data=about.get("data", ""),
+        model_identity=about.get("model_identity", ""),
         checked=tensors["logits"] if finite else None,
         groups=tensors.get("groups"),
         group_names=tuple(json.loads(about.get("group_names", "[]"))),
@@ -116,6 +126,7 @@ def _from_shards(index: Path, finite: bool) -> Snapshot:
             part.classes == first.classes
             and torch.equal(part.seen, first.seen)
             and part.logits.dtype == first.logits.dtype
+            and part.model_identity == first.model_identity
             and (part.labels is None) == (first.labels is None)
             and (part.features is None) == (first.features is None)
             and (part.groups is None) == (first.groups is None)
@@ -166,7 +177,7 @@ def read_index(index: Path) -> list[tuple[str, int]]:
 _SNAPSHOT_TENSORS = ("logits", "labels", "seen", "features", "groups")
 
 
-def _from_npz(path: Path) -> Snapshot:
+def _from_npz(path: Path, finite: bool) -> Snapshot:
     arrays = load_npz(path)
     _check_snapshot(path, arrays)
     logits = as_tensor(arrays["logits"])
@@ -184,6 +195,7 @@ def _from_npz(path: Path) -> Snapshot:
         data=str(arrays.get("data", "")),
         groups=groups,
         group_names=tuple(str(name) for name in arrays.get("group_names", ())) or names,
+        checked=logits if finite else None,
     )
 
 

@@ -21,7 +21,14 @@ from reclaim.snapshots.snapshot import Snapshot
 __all__ = ["SHARD_SIZE", "save_snapshot", "snapshot_file"]
 
 SHARD_SIZE = 5 << 30  # bytes of a file
-_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
+_TYPES = {
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.bool: "BOOL",
+}
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, *, shard_size: int = SHARD_SIZE) -> None:
@@ -139,6 +146,7 @@ def _one_file(
             "split": about.split,
             "model": about.model,
             "data": about.data,
+            **({"model_identity": about.model_identity} if about.model_identity else {}),
             **({"group_names": json.dumps(group_names, ensure_ascii=False)} if group_names else {}),
         }
     }
@@ -158,7 +166,7 @@ def _one_file(
         def put(name: str, first: int, values: Tensor) -> None:
             kind, shape = shapes[name]
             file.seek(body + start[name] + first * int(np.prod(shape[1:])) * kind.itemsize)
-            file.write(values.detach().to("cpu", kind).contiguous().numpy().data)
+            file.write(values.detach().to("cpu", kind).contiguous().view(torch.uint8).numpy().data)
 
         def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
             for name, values in (("logits", logits), ("labels", labels), ("features", features)):

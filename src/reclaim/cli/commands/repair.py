@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -35,6 +35,7 @@ def command(
     more: More = More(),
     report: str | None = None,
     skip_bad: bool = False,
+    prepare: Literal["before", "after"] | None = None,
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -57,6 +58,7 @@ def command(
             those the fine-tuned model's directory names, or those of the training split.
         report: two more snapshots, BEFORE,AFTER, of rows to report on; all of the first two may then choose.
         skip_bad: leave out examples that cannot be read, and list them.
+        prepare: whose way of preparing images is right, where the two models are on record with different ones.
         force: replace a directory that exists.
     """
     from reclaim.cli.repair_output import print_repair, write_repair
@@ -66,44 +68,51 @@ def command(
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = _of_models(data, seen, skip_bad, inputs, inference, choices)
+    of_models = _of_models(data, seen, skip_bad, prepare, inputs, inference, choices)
     check_free(out, force=force)
     with noted() as notes:
         if snapshots_given(before, after, of_models, {"--report": report is not None}):
             done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)
         else:
-            if data is None:
-                raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
             note("device", device_for(inference.device))
             note("precision", inference.precision)
             retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             models = open_model(before, inputs), open_model(after, inputs)
             rows = _target(data, seen, models[1], skip_bad=skip_bad)
             others = _more(more.places, rows)
-            done = run(*models, rows, choices, evidence=others, retrain=retrain, inference=inference)
+            done = run(*models, rows, choices, evidence=others, retrain=retrain, prepare=prepare, inference=inference)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
 
 
 def _of_models(
-    data: str | None, seen: str | None, skip_bad: bool, inputs: Inputs, inference: Inference, choices: Choices
+    data: str | None,
+    seen: str | None,
+    skip_bad: bool,
+    prepare: str | None,
+    inputs: Inputs,
+    inference: Inference,
+    choices: Choices,
 ) -> dict[str, bool]:
     """Flags for models alone, and whether they are given."""
     return {
         "--data": data is not None,
         "--seen": seen is not None,
         "--skip-bad": skip_bad,
-        "--image-size, --mean, --std, --classes or --head": inputs != Inputs(),
+        "--image-size, --mean, --std, --classes, --head or --weights": inputs != Inputs(),
         "--device, --precision, --batch-size or --workers": inference != Inference(),
+        "--prepare": prepare is not None,
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
 
 
-def _target(place: str, seen: str | None, after: "Classifier", *, skip_bad: bool) -> "Data":
+def _target(place: str | None, seen: str | None, after: "Classifier", *, skip_bad: bool) -> "Data":
     """The data of the target domain, over the classes of the fine-tuned model where it has more."""
     from reclaim.models.head import settled
 
+    if place is None:
+        raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
     rows = open_data(place, seen, after, skip_bad=skip_bad)
     if seen is None and after.seen is None and "train" not in rows.splits:
         raise BadInput(

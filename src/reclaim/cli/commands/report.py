@@ -1,6 +1,7 @@
 """``reclaim report``."""
 
 from pathlib import Path
+from typing import Literal
 
 from reclaim.cli.commands.diagnose import with_model
 from reclaim.cli.flags import Output
@@ -14,6 +15,7 @@ def command(
     calibrator: list[Path] | None = None,
     before_model: str | None = None,
     after_model: str | None = None,
+    weights: Literal["raw", "averaged"] | None = None,
     force: bool = False,
     output: Output = Output(),
 ) -> None:
@@ -26,6 +28,7 @@ def command(
         calibrator: show the fine-tuned model with this applied too; may be repeated.
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
+        weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
         force: replace a file that exists.
     """
     from rich.console import Console
@@ -36,7 +39,7 @@ def command(
     from reclaim.report.page.render import render
 
     check_free(out, force=force)
-    first, second = with_model(before, before_model), with_model(after, after_model)
+    first, second = with_model(before, before_model, weights), with_model(after, after_model, weights)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
         fitted = load_calibrator(path)

@@ -12,13 +12,16 @@ from torch import nn
 from reclaim.core.errors import BadInput
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import from_factory
+from reclaim.models.state_dicts import Which
 
 __all__ = ["plain"]
 
 _MOVED = {"reclaim.networks": "reclaim.models.networks"}  # as model directories and scripts spell it
 
 
-def plain(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
+def plain(
+    name: str, checkpoint: Path | None = None, head: str | None = None, weights: Which | None = None
+) -> Classifier:
     """A network made by ``module:function``, which you name and can import: plain/my_models:small_net@weights.pth.
 
     The function is called with ``num_classes=`` where it takes that, and without arguments otherwise. It answers a
@@ -27,7 +30,7 @@ def plain(name: str, checkpoint: Path | None = None, head: str | None = None) ->
 
     Source: your own code.
     """
-    return from_factory(_factory(name), checkpoint, head, library="plain", name=name)
+    return from_factory(_factory(name), checkpoint, head, weights, library="plain", name=name)
 
 
 def _factory(name: str) -> Callable[..., nn.Module | Classifier]:
