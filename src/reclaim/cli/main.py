@@ -17,6 +17,7 @@ from cyclopts import App, Parameter
 import reclaim
 from reclaim.cli.flags import STARTED
 from reclaim.cli.naming import flag_of
+from reclaim.cli.said import say_on_stderr
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     STARTED.set(time.monotonic())
     progress.silence("--quiet" in tokens)
+    say_on_stderr()
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
     said = logging.StreamHandler()

@@ -51,7 +51,7 @@ def load_weights(path: Path, like: Collection[str] = (), which: Which | None = N
         like: the names of the network's own entries. A prefix is taken off if they then are all there.
         which: the raw weights or the averaged ones, where the file has both; by default the averaged ones.
 
-    Raises: BadInput for a truncated or pickled file, one that holds no tensors, or not the weights asked for.
+    Raises: BadInput for a truncated or pickled file, or one that holds no tensors.
     """
     existing(path)
     if path.suffix == ".safetensors":

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.errors import BadInput, few
 from reclaim.models.weights import Weights
 
 __all__ = ["COUNTER", "StateDict", "Which", "chosen", "named_like", "nearly", "say_what_is_left", "state_dicts"]
@@ -166,30 +166,28 @@ def _without(state: StateDict, prefix: str, others: Sequence[str] = ()) -> State
 
 
 def chosen(sets: Sequence[StateDict], which: Which | None, path: Path) -> StateDict:
-    """The set asked for; where nothing is asked and there are two that fit, the averaged one, which is said.
+    """The set asked for, the averaged one if nothing is asked; of a file that has one only, that one.
 
-    Raises: BadInput if there is no such set.
+    It is said where there was a choice, and where what was asked for is not there: another of a command's models may
+    have it.
     """
-    fitting = [one for one in sets if one.fits] or sets
-    kinds = {one.averaged: one for one in reversed(fitting if which is None else sets)}
-    wanted = which == "averaged" if which else True in kinds
-    if wanted not in kinds:
-        have = "averaged" if True in kinds else "raw"
-        raise BadInput(
-            f"{path} holds no {which} weights, only {have} ones ({kinds[not wanted].place}).",
-            Argument("weights", "take those", have),
-        )
-    both = {one.averaged: one for one in reversed(sets)}
-    if len(both) > 1:
+    kinds = {one.averaged: one for one in reversed(sets)}
+    fitting = {averaged for averaged, one in kinds.items() if one.fits} or set(kinds)
+    wanted = which == "averaged" if which else True in fitting
+    taken = kinds.get(wanted, kinds.get(not wanted))
+    assert taken is not None
+    if len(kinds) > 1:
         log.warning(
             "%s holds raw weights (%s) and averaged ones (%s): the %s are taken%s, and only they are written again.",
             path,
-            both[False].place,
-            both[True].place,
+            kinds[False].place,
+            kinds[True].place,
             "averaged" if wanted else "raw",
-            "" if both[not wanted].fits else ", for the others do not fit",
+            "" if kinds[not wanted].fits else ", for the others do not fit",
         )
-    return kinds[wanted]
+    elif which and (which == "averaged") != taken.averaged:
+        log.warning("%s holds no %s weights; the only ones there are taken (%s).", path, which, taken.place)
+    return taken
 
 
 def say_what_is_left(taken: StateDict, path: Path) -> None:
