@@ -7,6 +7,7 @@ user gave them for this purpose.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection"]
+
+log = logging.getLogger(__name__)
 
 WHAT = {
     "seen": "labelled held-out rows of seen classes",
@@ -71,6 +74,7 @@ class Evidence:
             store(self, **{name: snapshot.reordered(first.classes)})
             if not torch.equal(self.given()[name].seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
+        self._say_if_of_others()
         if self.seen is not None:
             seen = self.seen
             kinds = {"before": self.before, "reference": self.reference}
@@ -82,6 +86,15 @@ class Evidence:
             store(self, seen=seen.seen_rows())
         if self.unlabelled is not None:
             store(self, unlabelled=self.unlabelled.unlabelled())
+
+    def _say_if_of_others(self) -> None:
+        """Say in a line which evidence another model than the one to repair has answered, as far as both are known."""
+        if self.seen is None or not self.seen.model_identity:
+            return
+        kinds = {"unlabelled": self.unlabelled, "source": self.source, "labelled": self.labelled}
+        known = {name: rows.model_identity for name, rows in kinds.items() if rows is not None and rows.model_identity}
+        if odd := [name for name, identity in known.items() if identity != self.seen.model_identity]:
+            log.warning("the evidence %s is answered by another model than the rows to repair.", few(odd))
 
     def given(self) -> dict[str, Snapshot]:
         """The evidence that there is, by name."""

@@ -46,8 +46,10 @@ class BadInput(ValueError):
         return self.said(str)
 
     def said(self, name: Callable[[Argument], str]) -> str:
-        """The message, with the arguments called as `name` calls them."""
-        advice = "".join(f"; or {a.advice}: {name(a)}" if a.advice else f", {name(a)}" for a in self.do)[5:]
+        """The message, with the arguments called as `name` calls them; nothing for one that has no name there."""
+        named = [(a.advice, name(a)) for a in self.do]
+        told = (f"; or {advice}{': ' if word else ''}{word}" if advice else f", {word}" for advice, word in named)
+        advice = "".join(told)[5:]
         return f"{self.what}\n  {advice[:1].upper()}{advice[1:]}." if advice else self.what
 
 

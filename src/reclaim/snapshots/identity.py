@@ -14,6 +14,7 @@ __all__ = ["row_identities", "shared_rows"]
 
 _KEPT = 32  # fingerprints: those with the smallest numbers, so that any part of the rows keeps its share of them
 _COLUMNS = 6  # of which a row's fingerprint is made
+_UPPER = np.uint64(0xFFFFFFFF00000000)  # from the first column, by which rows are ranked
 _ENOUGH = 4  # fingerprints below which nothing is concluded
 
 
@@ -24,11 +25,21 @@ def row_identities(logits: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
         classes: names of the columns; the first few in alphabetical order count.
     """
     columns = torch.tensor(sorted(range(len(classes)), key=classes.__getitem__)[:_COLUMNS], device=logits.device)
-    found = np.zeros(0, np.uint64)
+    found: list[int] = []  # of most rows the first column alone is read
     for block in row_blocks(logits, 64 << 20):
-        bits = logits[block].index_select(1, columns).to(torch.float16).cpu().numpy().view(np.uint16)
-        found = np.unique(np.concatenate([found, _mixed(bits.astype(np.uint64))]))[:_KEPT]
-    return tuple(f"{int(number) >> 16:012x}" for number in found)
+        rows = logits[block]
+        first = _mixed(_bits(rows[:, columns[:1]]))
+        limit = np.partition(first, _KEPT - 1)[_KEPT - 1] if len(first) > _KEPT else first.max(initial=0)
+        few = np.flatnonzero(first <= limit)
+        whole = _mixed(_bits(rows[torch.from_numpy(few).to(rows.device)].index_select(1, columns)))
+        pairs = (first[few] & _UPPER) | (whole >> np.uint64(32))
+        found = sorted({*found, *pairs.tolist()})[:_KEPT]
+    return tuple(f"{number:016x}" for number in found)
+
+
+def _bits(rows: Tensor) -> np.ndarray:
+    """Numbers [N, K] in half precision, as their bits."""
+    return rows.to(torch.float16).cpu().numpy().view(np.uint16).astype(np.uint64)
 
 
 def _mixed(bits: np.ndarray) -> np.ndarray:

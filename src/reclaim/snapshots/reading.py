@@ -45,10 +45,15 @@ def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0
 
     Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to.
     """
-    if path.suffix == ".npz" and not _index(path):
-        read = _from_npz(existing(path), finite=probabilities)
-    else:
-        read = _opened(path, finite=probabilities)
+    try:
+        if path.suffix == ".npz" and not _index(path):
+            read = _from_npz(existing(path), finite=probabilities)
+        else:
+            read = _opened(path, finite=probabilities)
+    except BadInput as error:
+        if not any(argument.name == "logits" for argument in error.do):
+            raise
+        raise BadInput(f"{path}: {error.what}", *error.do) from error
     return replace(read, logits=logarithm(read.logits, floor=floor)) if probabilities else read
 
 
