@@ -14,6 +14,7 @@ from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.calibrators.matrix import Matrix
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.calibrators.vector import Vector
+from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.protocol import as_affine
 from reclaim.core.errors import BadInput
 from reclaim.core.joining import by_name
@@ -127,3 +128,15 @@ def test_another_model_or_other_seen_classes_are_said(caplog) -> None:
         assert "other classes as seen" in caplog.messages[1]
         replace(mine, seen=torch.ones(7, dtype=torch.bool)).through(fitted)
         assert len(caplog.messages) == 2
+
+
+def test_evidence_is_brought_into_one_order_and_that_of_another_model_is_said(caplog) -> None:
+    mine, moved = replace(ROWS, model_identity="a1"), replace(ROWS.reordered(OTHER), model_identity="a1")
+    straight = LogitOffset.select(Evidence(seen=mine.seen_rows(), labelled=mine), "labelled")
+    with caplog.at_level(logging.WARNING):
+        turned = LogitOffset.select(Evidence(seen=mine.seen_rows(), labelled=moved), "labelled")
+        assert turned.offset == straight.offset and not caplog.messages
+        Evidence(seen=mine, labelled=replace(moved, model_identity="b2"))
+        assert caplog.messages == ["the evidence labelled is answered by another model than the rows to repair."]
+    with pytest.raises(BadInput, match=r"other classes than the rest: Ant, ant.\n.*'Ant' and 'ant' \(upper and lower"):
+        Evidence(seen=mine, unlabelled=replace(ROWS, classes=("Ant", *NAMES[1:])))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
+from reclaim.snapshots.shards import Shards
 
 __all__ = ["row_identities", "shared_rows"]
 
@@ -26,7 +27,7 @@ def row_identities(logits: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
     """
     columns = torch.tensor(sorted(range(len(classes)), key=classes.__getitem__)[:_COLUMNS], device=logits.device)
     found: list[int] = []  # of most rows the first column alone is read
-    for block in row_blocks(logits, 64 << 20):
+    for block in row_blocks(logits) if isinstance(logits, Shards) else [slice(None)]:
         rows = logits[block]
         first = _mixed(_bits(rows[:, columns[:1]]))
         limit = np.partition(first, _KEPT - 1)[_KEPT - 1] if len(first) > _KEPT else first.max(initial=0)
