@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.special import softmax
-from sklearn.datasets import load_digits
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits, load_wine
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GroupKFold, KFold, cross_val_predict, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_predict, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -251,3 +254,30 @@ def test_groups_are_never_parted_by_its_folds() -> None:
     pairs = list(KFold(3, shuffle=True, random_state=0).split(X))
     with pytest.raises(BadInput, match="fold 1 of 3 parts groups"):
         CalibratedClassifier(GaussianNB(), cv=pairs).fit(X, y, groups)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: model,
+        lambda model: make_pipeline(StandardScaler(), model),
+        lambda model: make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), model)),
+        lambda model: GridSearchCV(make_pipeline(StandardScaler(), model), {"svc__C": [1.0, 2.0]}, cv=2),
+        lambda model: make_pipeline(StandardScaler(), CalibratedClassifier(model, cv=2)),
+    ],
+    ids=["bare", "pipeline", "nested", "search", "own"],
+)
+def test_scores_of_pairs_are_refused_at_any_depth_and_scores_per_class_taken(wrap) -> None:
+    x, y = load_wine(return_X_y=True)
+    with pytest.raises(BadInput, match="gives no score per class"):
+        CalibratedClassifier(wrap(SVC(decision_function_shape="ovo")), cv=2).fit(x, y)
+    made = CalibratedClassifier(wrap(SVC()), cv=2).fit(x, y)
+    assert made.score(x, y) == pytest.approx(clone(wrap(SVC())).fit(x, y).score(x, y), abs=0.02)
+    assert made.scores_ == "decision_function"
+
+
+def test_a_pipeline_of_pairs_that_has_probabilities_is_read_by_them() -> None:
+    x, y = load_wine(return_X_y=True)
+    inner = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(decision_function_shape="ovo"), cv=2))
+    made = CalibratedClassifier(inner, cv=2).fit(x, y)
+    assert made.scores_ == "predict_proba" and made.score(x, y) > 0.95

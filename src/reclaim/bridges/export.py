@@ -14,7 +14,9 @@ from reclaim.bridges.onnx import save_onnx
 from reclaim.calibration.files import calibrator_record
 from reclaim.calibration.protocol import Calibrator, as_affine
 from reclaim.core.errors import Argument, BadInput
+from reclaim.core.joining import say_if_of_another
 from reclaim.models.classifier import Classifier
+from reclaim.models.identity import identity
 
 __all__ = ["export_onnx"]
 
@@ -38,6 +40,8 @@ def export_onnx(path: Path, model: Classifier | None = None, calibrator: Calibra
     if model is not None:
         if classes and not model.classes:
             model = model.bind(classes)
+        if calibrator is not None:
+            say_if_of_another(calibrator.fitted, identity(model.weights))
         classes = model.classes or next(iter(model.namings), ())
         about["preprocess"] = asdict(model.images)
         module = Served(model.copy().module.cpu(), None if calibrator is None else as_module(calibrator, classes))

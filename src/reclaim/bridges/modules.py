@@ -14,7 +14,7 @@ from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.protocol import Calibrator, as_affine
 from reclaim.core.affine import Affine
 from reclaim.core.compat import is_traced, leaves, outside_tracing
-from reclaim.core.errors import BadInput
+from reclaim.core.joining import by_name, names_for
 
 __all__ = ["Served", "as_module"]
 
@@ -23,22 +23,17 @@ def as_module(calibrator: Calibrator, classes: Sequence[str] = ()) -> nn.Module:
     """A calibrator as a module, logits [N, C] -> logits [N, C].
 
     Args:
-        classes: of the model that makes the logits. An affine calibrator finds its own among them; any other must be
-            for the same ones in the same order.
+        classes: of the model that makes the logits. The calibrator finds its own among them by name; one that is not
+            affine must be for the same ones, in any order.
 
     Raises: BadInput if the classes do not fit.
     """
     if isinstance(calibrator, Chain):
-        return nn.Sequential(*(as_module(step, classes) for step in calibrator.steps))
+        columns = names_for(calibrator.fitted, classes) or calibrator.fitted.classes
+        return nn.Sequential(*(as_module(step, columns) for step in calibrator.steps))
     if (affine := as_affine(calibrator, classes)) is not None:
         return _Affine(affine)
-    own = calibrator.fitted.classes
-    if classes and own and tuple(own) != tuple(classes):
-        raise BadInput(
-            f"this calibrator is for {len(own)} classes in their order, and not affine; the model's {len(classes)} "
-            "are others.\n  Fit it to all outputs of the model: let `reclaim predict` answer the model's columns."
-        )
-    return _Called(calibrator)
+    return _Called(by_name(calibrator, classes))
 
 
 class Served(nn.Module):
@@ -71,13 +66,13 @@ class _Affine(nn.Module):
 class _Called(nn.Module):
     """The calibrator's own code. It holds no parameters; the graph traced from it does, as constants."""
 
-    def __init__(self, calibrator: Calibrator) -> None:
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.calibrator = calibrator
+        self.change = change
 
     def forward(self, logits: Tensor) -> Tensor:
         with _Constants() if is_traced(logits) else nullcontext():
-            return self.calibrator(logits)
+            return self.change(logits)
 
 
 class _Constants(TorchFunctionMode):

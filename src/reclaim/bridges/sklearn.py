@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from reclaim.bridges.scores import Scores, logits_of, scores_of
 from reclaim.core.arrays import as_tensor
 from reclaim.core.compat import rows_for
 from reclaim.core.errors import BadInput, few
@@ -47,6 +48,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     Attributes:
         classes_: [C] labels.
         estimator_: the classifier, trained.
+        scores_: the method of the classifier that gives the logits, "decision_function" or "predict_proba".
         calibrator_: logits [N, C] -> logits [N, C]; `reclaim.calibration.files.save_calibrator` writes it to a file.
         n_features_in_, feature_names_in_: the classifier's, if it has them.
 
@@ -66,7 +68,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     ) -> None:
         self.estimator = estimator
         self.method = method
-        self.seen = seen
+        self.seen = tuple(seen) if isinstance(seen, Iterator) else seen  # which could be read once only
         self.cv = cv
         self.numbers = numbers
 
@@ -92,13 +94,15 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         classes = np.asarray(estimator.classes_)
         labels = _positions(y, classes)
         seen = _mask(self.seen, classes, labels)
+        scores = scores_of(estimator, X)
         if isinstance(estimator, FrozenEstimator):
-            logits = _logits(estimator, X, len(classes))
+            logits = logits_of(estimator, X, len(classes), scores)
         else:
-            logits, labels, members = self._held_out(X, y, classes, labels, members)
+            logits, labels, members = self._held_out(X, y, classes, labels, members, scores)
         names = tuple(str(label) for label in classes.tolist())
         rows = Snapshot(as_tensor(logits), as_tensor(labels), as_tensor(seen), classes=names, groups=members)
         self.classes_, self.estimator_, self.calibrator_ = classes, estimator, method.fit(rows, **numbers)
+        self.scores_ = scores
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -139,10 +143,10 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _calibrated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return np.asarray(self.calibrator_(_logits(self.estimator_, X, len(self.classes_))))
+        return np.asarray(self.calibrator_(logits_of(self.estimator_, X, len(self.classes_), self.scores_)))
 
     def _held_out(
-        self, X: Any, y: Any, classes: np.ndarray, labels: np.ndarray, groups: Tensor | None
+        self, X: Any, y: Any, classes: np.ndarray, labels: np.ndarray, groups: Tensor | None, scores: Scores
     ) -> tuple[np.ndarray, np.ndarray, Tensor | None]:
         """Logits, labels and groups of every fold's test rows, by a classifier trained on the fold's other rows."""
         counted = isinstance(self.cv, Integral) and groups is not None
@@ -164,7 +168,7 @@ class CalibratedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         for train, test in folds:
             model = clone(self._wrapped())
             model.fit(*rows_for(model, X, y, train))
-            made.append(_logits(model, rows_for(model, X, y, test, train)[0], len(classes)))
+            made.append(logits_of(model, rows_for(model, X, y, test, train)[0], len(classes), scores))
         judged = np.concatenate([test for _, test in folds])
         return np.concatenate(made), labels[judged], None if groups is None else groups[judged]
 
@@ -215,28 +219,3 @@ def _mask(seen: Iterable[Any] | None, classes: np.ndarray, labels: np.ndarray) -
             "  Leave those rows out, or add their classes to `seen`."
         )
     return mask
-
-
-def _logits(model: Any, X: Any, size: int) -> np.ndarray:
-    """What a fitted classifier of `size` classes says of rows: [N, C]."""
-    if hasattr(model, "decision_function"):
-        made = _floating(model.decision_function(X))
-        if size == 2 and made.size == len(made):  # the log odds of the second class
-            return made.reshape(-1, 1) * np.array([-0.5, 0.5], dtype=made.dtype)
-        if made.shape[1:] == (size,) and getattr(model, "decision_function_shape", "ovr") == "ovr":
-            return made  # three classes also have three pairs: scores of one class against one are none per class
-    if not hasattr(model, "predict_proba"):
-        raise BadInput(
-            f"{type(model).__name__} gives no score per class: it needs a decision_function [rows, {size}] "
-            "or predict_proba."
-        )
-    p = _floating(model.predict_proba(X))
-    if p.shape[1:] != (size,):
-        raise BadInput(f"predict_proba gives the shape {list(p.shape)}; the estimator has {size} classes.")
-    return np.log(np.maximum(p, 1e-12))
-
-
-def _floating(scores: Any) -> np.ndarray:
-    """At least single precision."""
-    array = np.asarray(scores)
-    return array.astype(np.result_type(array.dtype, np.float32), copy=False)

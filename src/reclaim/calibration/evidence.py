@@ -7,6 +7,7 @@ user gave them for this purpose.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,13 @@ import torch
 
 from reclaim.core.arrays import check_one_place
 from reclaim.core.checks import check_groups
-from reclaim.core.errors import Argument, BadInput
+from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Evidence", "Selection"]
+
+log = logging.getLogger(__name__)
 
 WHAT = {
     "seen": "labelled held-out rows of seen classes",
@@ -31,7 +34,9 @@ WHAT = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a selector may look at; None for what the user does not have. All snapshots share one list of classes.
+    """What a selector may look at; None for what the user does not have.
+
+    All snapshots are about the same classes; their columns are brought into the order of the first one's.
 
     Attributes:
         seen: answers of the model to repair on held-out rows. Rows of absent classes are dropped at once, unread. Which
@@ -60,8 +65,16 @@ class Evidence:
         check_one_place({f"{name!r}": snapshot.logits for name, snapshot in given.items()})
         check_groups(first.seen)
         for name, snapshot in given.items():
-            if snapshot.classes != first.classes or not torch.equal(snapshot.seen, first.seen):
+            if set(snapshot.classes) != set(first.classes):
+                odd = set(snapshot.classes) ^ set(first.classes)
+                raise BadInput(
+                    f"the evidence {name!r} is about other classes than the rest: {few(sorted(odd))}."
+                    f"{alike(set(snapshot.classes) - set(first.classes), first.classes)}"
+                )
+            store(self, **{name: snapshot.reordered(first.classes)})
+            if not torch.equal(self.given()[name].seen, first.seen):
                 raise BadInput(f"the evidence {name!r} is about other classes, or other seen ones, than the rest.")
+        self._say_if_of_others()
         if self.seen is not None:
             seen = self.seen
             kinds = {"before": self.before, "reference": self.reference}
@@ -73,6 +86,15 @@ class Evidence:
             store(self, seen=seen.seen_rows())
         if self.unlabelled is not None:
             store(self, unlabelled=self.unlabelled.unlabelled())
+
+    def _say_if_of_others(self) -> None:
+        """Say in a line which evidence another model than the one to repair has answered, as far as both are known."""
+        if self.seen is None or not self.seen.model_identity:
+            return
+        kinds = {"unlabelled": self.unlabelled, "source": self.source, "labelled": self.labelled}
+        known = {name: rows.model_identity for name, rows in kinds.items() if rows is not None and rows.model_identity}
+        if odd := [name for name, identity in known.items() if identity != self.seen.model_identity]:
+            log.warning("the evidence %s is answered by another model than the rows to repair.", few(odd))
 
     def given(self) -> dict[str, Snapshot]:
         """The evidence that there is, by name."""

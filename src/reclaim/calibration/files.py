@@ -23,6 +23,7 @@ from reclaim.core.registry import find
 __all__ = ["calibrator_of", "calibrator_record", "load_calibrator", "save_calibrator"]
 
 MIXTURE = "output-mixture"  # what a file says that mixes two models' answers, and is no calibrator
+_IF_KNOWN = ("model_identity", "row_identities")  # which files of earlier versions lack
 _FILE_NAMES = {"origin": "fitted_on"}  # of fields that are called otherwise in files
 
 
@@ -62,7 +63,8 @@ def _record(record: Any, tensors: dict[str, Tensor], prefix: str = "") -> dict[s
     made: dict[str, Any] = {"method": type(record).__module__.rpartition(".")[2].replace("_", "-")}
     for name, value in vars(record).items():
         if isinstance(value, Fitted):
-            made |= {_FILE_NAMES.get(key, key): part for key, part in vars(value).items()}
+            known = {key: part for key, part in vars(value).items() if part or key not in _IF_KNOWN}
+            made |= {_FILE_NAMES.get(key, key): part for key, part in known.items()}
         elif isinstance(value, Tensor):
             tensors[prefix + name] = value.cpu().contiguous()
             made[name] = {"tensor": prefix + name, "shape": list(value.shape)}

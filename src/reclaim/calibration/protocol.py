@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
 from reclaim.core.checks import check_classes
 from reclaim.core.errors import BadKind, few
 from reclaim.core.frozen import store
+from reclaim.core.joining import HasAffine
 
 __all__ = ["Calibrator", "Fitted", "as_affine"]
 
@@ -29,12 +30,16 @@ class Fitted:
         classes: one name per class; empty if unknown.
         origin: data and split of the rows that were fitted to; empty if unknown.
         details: how the fit went, in the types of JSON.
+        model_identity: that of the model whose answers were fitted to; empty if unknown.
+        row_identities: fingerprints of some of the rows; empty if unknown.
     """
 
     seen: tuple[bool, ...]
     classes: tuple[str, ...] = ()
     origin: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    model_identity: str = ""
+    row_identities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(isinstance(one, bool) for one in self.seen):
@@ -58,11 +63,6 @@ class Calibrator(Protocol):
         """[N, C] -> [N, C]: rows independently, in the kind of array and the type that came in."""
 
 
-@runtime_checkable
-class _HasAffine(Protocol):
-    def affine(self, classes: Sequence[str] = ()) -> Affine | None: ...
-
-
 def as_affine(calibrator: Calibrator, classes: Sequence[str] = ()) -> Affine | None:
     """The calibrator as scale and shift; None if it is not affine.
 
@@ -72,4 +72,4 @@ def as_affine(calibrator: Calibrator, classes: Sequence[str] = ()) -> Affine | N
 
     Raises: BadInput if a seen class of the calibrator is not among them.
     """
-    return calibrator.affine(classes) if isinstance(calibrator, _HasAffine) else None
+    return calibrator.affine(classes) if isinstance(calibrator, HasAffine) else None

@@ -17,7 +17,9 @@ from torch import Tensor
 from reclaim.calibration.protocol import Fitted
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import Array, as_tensor, row_blocks
-from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.checks import check_kind
+from reclaim.core.errors import Argument, BadInput, alike, few
+from reclaim.core.joining import names_for
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Also", "Given", "Rows", "calibration_rows", "check_columns", "given_snapshot", "rejoin", "spread"]
@@ -39,6 +41,8 @@ class Rows:
         classes: one name per class; empty if unknown.
         origin: data and split of the rows; empty if unknown.
         groups: [N] int64, which rows belong together; None where each stands alone.
+        model_identity: of the model that answered; empty if unknown.
+        row_identities: fingerprints of some of the rows.
     """
 
     logits: Tensor
@@ -47,6 +51,8 @@ class Rows:
     classes: tuple[str, ...] = ()
     origin: str = ""
     groups: Tensor | None = None
+    model_identity: str = ""
+    row_identities: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +105,14 @@ class Rows:
 
     def fitted(self, details: Mapping[str, Any]) -> Fitted:
         """What a fit to these rows leaves behind."""
-        return Fitted(tuple(self.seen.tolist()), self.classes, self.origin, dict(details))
+        return Fitted(
+            tuple(self.seen.tolist()),
+            self.classes,
+            self.origin,
+            dict(details),
+            model_identity=self.model_identity,
+            row_identities=self.row_identities,
+        )
 
 
 def calibration_rows(
@@ -125,7 +138,6 @@ def calibration_rows(
     y, n, c = rows.known_labels, len(rows), len(rows.seen)
     if not n:
         raise BadInput("a calibrator needs labelled rows; none were given.")
-    _check_no_probabilities(rows.logits)
     if rows is not given and seen is None and not (present := torch.bincount(y, minlength=c) > 0).all():
         raise BadInput(
             f"the rows miss {int((~present).sum())} of {c} classes: {few((~present).nonzero().squeeze(1).tolist())}.\n"
@@ -149,7 +161,16 @@ def calibration_rows(
             raise BadInput(f"{what} cannot be fitted to {n} rows.", safer)
         raise BadInput(f"{what} cannot be fitted to {n} rows; the safer method here is {safer}.")
     classes = rows.classes if rows is given else ()  # arrays have no names
-    return Rows(rows.logits, (rows.seen.cumsum(0) - 1)[y], rows.seen, classes, rows.origin, rows.groups)
+    return Rows(
+        rows.logits,
+        (rows.seen.cumsum(0) - 1)[y],
+        rows.seen,
+        classes,
+        rows.origin,
+        rows.groups,
+        model_identity=rows.model_identity,
+        row_identities=rows.identities(),
+    )
 
 
 def given_snapshot(given: Given, labels: Also = None, seen: Also = None) -> Snapshot:
@@ -165,23 +186,14 @@ def given_snapshot(given: Given, labels: Also = None, seen: Also = None) -> Snap
         raise BadInput("a calibrator needs labelled rows: give labels [N] with the logits, or a snapshot.")
     z = as_tensor(given)
     every = torch.ones(z.shape[1] if z.ndim == 2 else 0, dtype=torch.bool)
-    return Snapshot(z, as_tensor(labels), every if seen is None else as_tensor(seen))
-
-
-def _check_no_probabilities(z: Tensor) -> None:
-    rows = z[:100].double()
-    tolerance = 2e-2 if z.dtype in (torch.float16, torch.bfloat16) else 1e-4
-    if z.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < tolerance).all()):
-        raise BadInput(
-            "these logits are probabilities: every row is non-negative and sums to one.",
-            Argument("logits", "give the network's raw outputs, or the logarithm of the probabilities"),
-        )
+    return Snapshot(z, labels, every if seen is None else as_tensor(seen))  # type: ignore[arg-type]
 
 
 def check_columns(z: Tensor, seen: Sequence[bool], what: str) -> Tensor:
     """`seen` as a mask [C] beside `z` [N, C], which must have as many columns."""
     if z.ndim != 2 or z.shape[1] != len(seen):
         raise BadInput(f"this {what} is for {len(seen)} classes; the logits have the shape {list(z.shape)}.")
+    check_kind(z)
     return torch.tensor(seen, dtype=torch.bool, device=z.device)
 
 
@@ -218,13 +230,15 @@ def spread(inner: Affine, rest: tuple[float, float], fitted: Fitted, classes: Se
 
     Raises: BadInput if the model lacks a seen class.
     """
-    own, size = fitted.classes, len(fitted.seen)
+    own, size, classes = fitted.classes, len(fitted.seen), names_for(fitted, classes)
     at = torch.tensor(fitted.seen, dtype=torch.bool).nonzero().squeeze(1)
-    if classes and tuple(classes) != tuple(own):
+    if classes and classes != own:
         place = {name: index for index, name in enumerate(classes)}
-        names = [own[index] for index in at.tolist()] if own else []
-        if missing := [name for name in names if name not in place] or ([] if own else ["(it has no class names)"]):
-            raise BadInput(f"this calibrator's seen classes are not all among the model's: {few(missing)}.")
+        names = [own[index] for index in at.tolist()]
+        if missing := [name for name in names if name not in place]:
+            raise BadInput(
+                f"this calibrator's seen classes are not all among the model's: {few(missing)}.{alike(missing, place)}"
+            )
         at, size = torch.tensor([place[name] for name in names]), len(classes)
     shift = torch.full((size,), rest[1], dtype=inner.shift.dtype).index_copy(0, at, inner.shift)
     scale = torch.full((size,), rest[0], dtype=inner.scale.dtype)

@@ -1,6 +1,5 @@
 """Flags that several commands share, and what they stand for. Imports no torch before a command runs."""
 
-import json
 import platform
 import shlex
 import sys
@@ -11,11 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
-from reclaim.core.errors import BadInput
+from reclaim.core.name_lists import names_in
 from reclaim.core.numbers import Pixels, check_fields
 from reclaim.core.terminal import in_json, say
 
@@ -95,6 +94,7 @@ class Inputs:
         classes: a file that names the model's outputs, one per line, in order.
         head: the dotted name of the model's last layer, where the one found is not right.
         upright: turn images as their orientation tags (EXIF) say; else they are read as stored.
+        weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
     """
 
     image_size: Pixels | None = None
@@ -103,6 +103,10 @@ class Inputs:
     classes: Path | None = None
     head: str | None = None
     upright: bool = False
+    weights: Literal["raw", "averaged"] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @Parameter(name="*")
@@ -118,9 +122,6 @@ class Reading:
 
     skip_bad: bool = False
     group_column: str | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def device_for(name: str) -> str:
@@ -142,7 +143,7 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
     """Load a model, with what the flags say of its inputs and outputs."""
     from reclaim.models.directory import load_model
 
-    classes = None if inputs.classes is None else _lines(inputs.classes)
+    classes = None if inputs.classes is None else names_in(inputs.classes)
     return load_model(
         spec,
         inputs.head,
@@ -151,6 +152,7 @@ def open_model(spec: str, inputs: Inputs = Inputs()) -> "Classifier":
         std=inputs.std,
         classes=classes,
         upright=inputs.upright or None,
+        weights=inputs.weights,
     )
 
 
@@ -172,7 +174,7 @@ def open_data(
     data = open_source(source, reading.group_column)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
-        data = data.with_seen(tuple(_lines(Path(seen)) if Path(seen).is_file() else seen.split(",")))
+        data = data.with_seen(tuple(names_in(Path(seen)) if Path(seen).is_file() else seen.split(",")))
     elif known is not None:
         data = data.with_seen(tuple(name for name in known if name in data.classes))
     _say_report(data, output, at_once=True)
@@ -203,16 +205,3 @@ def _about(data: "Data") -> dict[str, Any]:
     report = {} if data.report is None else data.report.record()
     noticed = {} if data.noticed is None else data.noticed.counts()
     return {"source": data.source, **report, "noticed": noticed}
-
-
-def _lines(path: Path) -> list[str]:
-    """Names from a file: a JSON list, or one per line."""
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}.")
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        try:
-            return [str(name) for name in json.loads(text)]
-        except (json.JSONDecodeError, TypeError) as error:
-            raise BadInput(f"{path} is no JSON list of names: {error}.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]

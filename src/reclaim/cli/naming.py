@@ -34,13 +34,18 @@ TAKES = {
 }  # what such a flag is given, as the advice shows it
 
 
+FILES = ("logits",)  # what the shell is given in a file, and has no flag for
+
+
 def named(argument: str) -> str:
     """The flag of an argument."""
     return f"--{argument.replace('_', '-')}"
 
 
 def flag_of(argument: Argument) -> str:
-    """The flag that an error advises, with what it is given."""
+    """The flag that an error advises, with what it is given; empty where there is none."""
+    if argument.name in FILES:
+        return ""
     value = TAKES.get(argument.name, "") if argument.value in (None, True) else argument.value
     return f"{named(argument.name)} {value}".rstrip()
 

@@ -25,6 +25,8 @@ from reclaim.snapshots.writing import save_snapshot
 
 __all__ = ["print_repair", "write_repair"]
 
+_LONG = ("classes", "seen", "row_identities")  # what calibrator.json has, and a record of the run need not
+
 
 def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, **about: Any) -> dict[str, Any]:
     """Write what was repaired, the page and the record into a folder; returns the record, which has `about` too."""
@@ -42,7 +44,11 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, *
     disk.write_text(folder / "report.html", page)
     record = output.run_record(
         mix=asdict(repair.mix),
-        **{key: value for key, value in calibrator_record(repair.offset).items() if key not in ("classes", "seen")},
+        **{
+            key: value
+            for key, value in calibrator_record(repair.offset).items()
+            if key not in ("classes", "seen", "row_identities")
+        },
         seed=seed,
         **about,
         **own,

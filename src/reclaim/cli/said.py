@@ -1,4 +1,4 @@
-"""What the library says while it works, in the shell's words."""
+"""What the library says while it works, such as what it guesses, in the words of the shell."""
 
 import logging
 import re

@@ -31,14 +31,55 @@ A = TypeVar("A", np.ndarray[Any, Any], Tensor)  # an array that leaves as it cam
 
 
 def as_tensor(array: object) -> Tensor:
-    """The tensor that shares `array`'s memory where it can."""
+    """The tensor that shares `array`'s memory where it can.
+
+    Types that torch has by name only are widened without loss: whole numbers without a sign to int64, floating-point
+    numbers of 8 bits to float32. Those of more than 64 bits are rounded to float64.
+
+    Raises: BadKind for what is no array of numbers, or one without values in memory (sparse, quantised, meta);
+        BadInput for whole numbers from 2^63 on.
+    """
     if isinstance(array, Tensor):
-        return array.detach()
+        return _usable(array.detach())
     if isinstance(array, np.ndarray) and array.dtype.kind in "biuf":
+        if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+            return torch.from_numpy(_signed(array))
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            return torch.from_numpy(array.astype(np.float64))
         return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     if isinstance(array, list | tuple):
-        return as_tensor(np.asarray(array))
+        return as_tensor(_gathered(array))
+    if isinstance(array, np.ndarray):
+        raise BadKind(f"expected an array of numbers; its type is {array.dtype}: {array!r:.80}")
     raise BadKind(f"expected a NumPy array or a torch tensor of numbers, got {type(array).__name__}: {array!r:.80}")
+
+
+_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """The tensor in a type and layout that torch can work with."""
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        what = "has no values" if tensor.is_meta else "is quantised" if tensor.is_quantized else "is sparse"
+        raise BadKind(f"expected a tensor of numbers that lie in memory; this one {what} ({tensor.dtype}).")
+    if tensor.dtype in _UNSIGNED:
+        return torch.from_numpy(_signed(tensor.cpu().numpy())).to(tensor.device)
+    return tensor.float() if tensor.is_floating_point() and tensor.dtype.itemsize == 1 else tensor
+
+
+def _signed(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whole numbers as int64."""
+    if array.size and int(array.max()) >= 1 << 63:
+        raise BadInput(f"whole numbers must be below 2^63; given: {int(array.max())}.")
+    return array.astype(np.int64)
+
+
+def _gathered(given: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    """A list as an array."""
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise BadInput(f"a list must hold numbers, or lists of one length: {error}.") from error
 
 
 def as_kind(result: Tensor, given: A) -> A:

@@ -4,13 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from reclaim.core.arrays import row_blocks
-from reclaim.core.errors import BadInput, BadKind, few
+from reclaim.core.arrays import as_tensor, row_blocks
+from reclaim.core.compat import is_traced
+from reclaim.core.errors import Argument, BadInput, BadKind, alike, few
 
-__all__ = ["check_classes", "check_finite", "check_groups", "check_labels", "check_same_classes", "check_seen"]
+__all__ = [
+    "as_labels",
+    "check_classes",
+    "check_finite",
+    "check_groups",
+    "check_kind",
+    "check_labels",
+    "check_logits",
+    "check_no_mask",
+    "check_same_classes",
+    "check_seen",
+    "holds_probabilities",
+]
+
+_SAMPLE = 256  # rows at fixed strides that tell what a matrix is
+_FEW = 8  # rows below which every one must look like probabilities, to the precision of their type
+_ROUNDING = {torch.float16: 1e-3, torch.bfloat16: 4e-3}  # of a row's sum, where its numbers are rounded to the type
+
+
+def check_logits(logits: Tensor, first_row: int = 0) -> None:
+    """Raise unless `logits` [N, C] are finite real numbers, and logits: log-probabilities are, probabilities are not.
+
+    Everything that takes logits comes through here: a snapshot when it is made, metrics and fits of arrays, and what a
+    network answers. Rows are counted from `first_row`.
+    """
+    check_finite(logits, first_row)
+    check_kind(logits, most=_SAMPLE)
+
+
+def check_kind(logits: Tensor, most: int = 16) -> None:
+    """Raise if `logits` [N, C] are probabilities, as `most` rows tell. In a graph that is traced, nothing is known."""
+    if not is_traced(logits) and holds_probabilities(logits, most):
+        raise BadInput(
+            "these logits are probabilities: every row is non-negative and sums to one.",
+            Argument("logits", "give the network's raw outputs, or the logarithm of the probabilities"),
+        )
+
+
+def holds_probabilities(logits: Tensor, most: int = _SAMPLE) -> bool:
+    """Whether rows [N, C] are probabilities, as fractions or, of eight and more, in per cent; zeros may be between.
+
+    Rows at fixed strides tell. Half of them, of those that are not all zero, must be non-negative and sum to one; of
+    fewer than eight rows all must, to the precision of their type. Logits that are never negative, as behind a ReLU,
+    sum to one by chance only: less than one row in a thousand does.
+    """
+    if len(logits) == 0 or logits.shape[1] < 2:
+        return False
+    rows = logits[:: -(-len(logits) // most)]
+    least, share = rows.amin(dim=1), 1.0 if len(rows) < _FEW else 0.5
+    if int((least >= -1e-6).sum()) < share * len(rows):
+        return False  # most logits end here
+    sums = rows.double().sum(dim=1)
+    precision = _ROUNDING.get(rows.dtype, 1e-4)
+    tolerance = precision if len(rows) < _FEW else max(1e-3, 5 * precision)
+    near = (sums - 1).abs() <= tolerance
+    if len(rows) >= _FEW:
+        near |= (sums / 100 - 1).abs() <= tolerance
+    filled = (rows != 0).any(dim=1)
+    likely = filled & near & (least >= -1e-6)
+    return bool(filled.any()) and int(likely.sum()) >= share * int(filled.sum())
 
 
 def check_finite(logits: Tensor, first_row: int = 0) -> None:
@@ -31,6 +92,36 @@ def check_finite(logits: Tensor, first_row: int = 0) -> None:
                 f"logits hold {rows[row, column].item()} in row {first_row + block.start + row}, column {column}.\n"
                 "  Every logit must be a finite number. Was the model trained to divergence, or run in half precision?"
             )
+
+
+def as_labels(labels: object, classes: Sequence[str] = ()) -> Tensor:
+    """Labels [N] as a tensor: class indices as they are, names as their positions in `classes`.
+
+    Raises: BadInput for a name that is not among them, or names where there are no classes.
+    """
+    if isinstance(labels, Tensor) or (isinstance(labels, np.ndarray) and labels.dtype.kind not in "USO"):
+        return as_tensor(labels)
+    array = np.asarray(labels)
+    if array.dtype.kind not in "US" and not (array.size and all(isinstance(label, str) for label in array.flat)):
+        return as_tensor(labels)
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    found, index = np.unique(array.astype(str), return_inverse=True)
+    names = [str(name) for name in found]
+    if not classes:
+        raise BadInput(
+            f"labels are names ({few(names)}), and the classes are not named.",
+            Argument("classes", "name the columns, in order, or give the labels as class indices"),
+        )
+    place = {name: column for column, name in enumerate(classes)}
+    if missing := [name for name in names if name not in place]:
+        raise BadInput(
+            f"labels that are none of the {len(place)} classes: {few(missing)}; the classes are: {few(classes)}."
+            f"{alike(missing, classes)}"
+        )
+    return torch.tensor([place[name] for name in names], dtype=torch.int64)[
+        torch.from_numpy(index.reshape(array.shape))
+    ]
 
 
 def check_labels(labels: Tensor, num_rows: int, num_classes: int) -> Tensor:
@@ -67,6 +158,15 @@ def check_seen(seen: Tensor, num_classes: int) -> Tensor:
     return seen
 
 
+def check_no_mask(indices: Sequence[int], num_classes: int) -> None:
+    """Raise for indices of seen classes that may as well be a mask: 0 and 1, one for each of two classes."""
+    if len(indices) == num_classes == 2 and set(indices) == {0, 1}:
+        raise BadInput(
+            f"seen classes of two are given as {list(indices)}: are these their indices, or is it one number per class?"
+            "\n  A mask is bool: [True, False] has the first one only; of indices, give one, or names."
+        )
+
+
 def check_groups(seen: Tensor) -> None:
     """Raise unless at least one class is seen and one absent: without two groups there is nothing to offset."""
     if not seen.any():
@@ -97,5 +197,5 @@ def check_same_classes(ours: Sequence[str], theirs: Sequence[str]) -> None:
             "the two models have different classes.\n"
             f"  only one has: {few(sorted(a - b)) or 'none'}\n"
             f"  only the other has: {few(sorted(b - a)) or 'none'}\n"
-            "  Reclaim matches classes by name and needs the same ones in both."
+            f"  Reclaim matches classes by name and needs the same ones in both.{alike(a - b, b - a)}"
         )

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "few", "unknown", "within"]
+__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "alike", "few", "unknown", "within"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class BadInput(ValueError):
         return self.said(str)
 
     def said(self, name: Callable[[Argument], str]) -> str:
-        """The message, with the arguments called as `name` calls them."""
-        advice = "".join(f"; or {a.advice}: {name(a)}" if a.advice else f", {name(a)}" for a in self.do)[5:]
+        """The message, with the arguments called as `name` calls them; nothing for one that has no name there."""
+        named = [(a.advice, name(a)) for a in self.do]
+        told = (f"; or {advice}{': ' if word else ''}{word}" if advice else f", {word}" for advice, word in named)
+        advice = "".join(told)[5:]
         return f"{self.what}\n  {advice[:1].upper()}{advice[1:]}." if advice else self.what
 
 
@@ -85,6 +88,36 @@ def few(items: Iterable[object], most: int = 5) -> str:
     """The first few of many, for a message: ``a, b, c, … (12 in all)``."""
     words = [str(item) for item in items]
     return ", ".join(words[:most]) + (f", … ({len(words)} in all)" if len(words) > most else "")
+
+
+def alike(missing: Iterable[str], known: Iterable[str]) -> str:
+    """A line of a message on names that are missing only for what the eye does not see; empty where there are none.
+
+    Names are alike that differ in their Unicode form, in case, or in blanks at the ends.
+    """
+    there: dict[str, str] = {}
+    for name in known:
+        there.setdefault(_plain(name), name)
+    pairs = [(name, there[_plain(name)]) for name in sorted(missing) if there.get(_plain(name), name) != name]
+    if not pairs:
+        return ""
+    shown = (f"{name!a} and {other!a} ({_difference(name, other)})" for name, other in pairs)
+    return f"\n  Alike to the eye, but not the same name: {few(shown, 3)}."
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
+
+
+def _difference(a: str, b: str) -> str:
+    """By what two names differ that are alike."""
+    if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
+        return "another Unicode form"
+    if " ".join(a.split()) == " ".join(b.split()):
+        return "blanks"
+    if a.casefold() == b.casefold():
+        return "upper and lower case"
+    return "case, blanks or Unicode form"
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> BadInput:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, default_collate
 
 from reclaim.core.arrays import as_tensor
-from reclaim.core.checks import check_classes, check_labels
+from reclaim.core.checks import check_classes, check_labels, check_no_mask
 from reclaim.core.errors import Argument, BadInput, BadKind, few
 from reclaim.data.inputs.protocol import Augment, Inputs
 from reclaim.data.records import Data, Split
@@ -115,6 +115,8 @@ def seen_names(seen: Iterable[int | str] | None, classes: Sequence[str]) -> tupl
         if len(given) != len(classes):
             raise BadInput(f"a mask of seen classes has one bool per class; given: {len(given)} for {len(classes)}.")
         given = [index for index, one in enumerate(given) if one]
+    elif all(isinstance(one, int) for one in given):
+        check_no_mask([int(one) for one in given], len(classes))
     names = [_seen_name(one, classes) for one in given]
     if len(set(names)) < len(names):
         raise BadInput(
@@ -176,7 +178,7 @@ def _of_loader(loader: DataLoader[Any], labelled: bool) -> GivenExamples:
         loader = DataLoader(
             rows, batch_size=loader.batch_size or 32, num_workers=loader.num_workers, collate_fn=batched.collate_fn
         )
-    labels = [torch.as_tensor(labels_in(batch)).cpu() for batch in loader] if labelled else []
+    labels = [as_tensor(labels_in(batch)).cpu() for batch in loader] if labelled else []
     names = getattr(rows, "classes", None)
     return GivenExamples(
         read=rows.__getitem__,

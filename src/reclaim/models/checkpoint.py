@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_file, existing
+from reclaim.models.state_dicts import COUNTER, Which, chosen, named_like, say_what_is_left, state_dicts
 from reclaim.models.weights import Weights
 
 __all__ = ["Container", "load_weights", "save_weights"]
-
-_NESTS = ("state_dict", "model_state_dict", "model")
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,27 @@ class Container:
 
     Attributes:
         suffix: ".safetensors", or ".pth" for torch's own files.
-        nest: the key under which the state dict lies, if it lies under one.
+        nest: the key under which the state dict lies, if it lies under one; of several inside each other, with dots.
         prefix: what every name starts with ("module." from parallel training).
         dtype: the floating-point type, where all entries share a shorter one than float32.
+        averaged: how many weights were averaged, where the file counts them as torch's AveragedModel does.
     """
 
     suffix: str = ".safetensors"
     nest: str | None = None
     prefix: str = ""
     dtype: torch.dtype | None = None
+    averaged: int | None = None
 
 
-def load_weights(path: Path) -> tuple[Weights, Container]:
+def load_weights(path: Path, like: Collection[str] = (), which: Which | None = None) -> tuple[Weights, Container]:
     """Read a state dict from a ``.safetensors`` or a torch file, without running code from it.
+
+    What trainers add goes by itself, and is said: a prefix of all names, what is no tensor, a second set of weights.
+
+    Args:
+        like: the names of the network's own entries. A prefix is taken off if they then are all there.
+        which: the raw weights or the averaged ones, where the file has both; by default the averaged ones.
 
     Raises: BadInput for a truncated or pickled file, or one that holds no tensors.
     """
@@ -54,17 +61,18 @@ def load_weights(path: Path) -> tuple[Weights, Container]:
             raise BadInput(f"{path} is not a whole safetensors file: {error}. Was it copied completely?") from error
     else:
         found = _load_torch(path)
-    nest = next((key for key in _NESTS if isinstance(found, Mapping) and isinstance(found.get(key), Mapping)), None)
-    state = found[nest] if nest else found
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        inside = few(state) if isinstance(state, Mapping) else type(state).__name__
-        raise BadInput(f"{path} holds no state dict (names with tensors); it holds: {inside or 'nothing'}.")
-    prefix = "module." if all(name.startswith("module.") for name in state) else ""
-    weights = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    floats = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    sets = [named for state in state_dicts(found, path) for named in named_like(state, like, path)]
+    taken = chosen(sets, which, path)
+    say_what_is_left(taken, path)
+    floats = {tensor.dtype for tensor in taken.weights.values() if tensor.is_floating_point()}
     dtype = floats.pop() if len(floats) == 1 else None
-    suffix = ".safetensors" if path.suffix == ".safetensors" else ".pth"
-    return weights, Container(suffix, nest, prefix, dtype if dtype in (torch.float16, torch.bfloat16) else None)
+    return taken.weights, Container(
+        ".safetensors" if path.suffix == ".safetensors" else ".pth",
+        taken.nest,
+        taken.prefix,
+        dtype if dtype in (torch.float16, torch.bfloat16) else None,
+        taken.counted,
+    )
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], container: Container = Container()) -> None:
@@ -76,11 +84,16 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], container: Container
         .clone()
         for name, tensor in weights.items()
     }
+    if container.averaged is not None:
+        state[COUNTER] = torch.tensor(container.averaged)
+    held: dict[str, Any] = state
+    for key in reversed(container.nest.split(".") if container.nest else []):
+        held = {key: held}
     with atomic_file(path) as temporary:
         if container.suffix == ".safetensors":
             save_file(state, temporary, metadata={"format": "pt"})
         else:
-            torch.save({container.nest: state} if container.nest else state, temporary)
+            torch.save(held, temporary)
 
 
 def _load_torch(path: Path) -> Any:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.core.checks import check_classes, check_same_classes
-from reclaim.core.errors import Argument, BadInput, few
+from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
-from reclaim.data.splits import look_alike
 from reclaim.models.checkpoint import Container
 from reclaim.models.weights import Weights
 
@@ -37,6 +36,7 @@ class Classifier:
         library, name: how `reclaim.models` makes such a network.
         seen: the classes it was fine-tuned on, where that is known.
         container: the file format it came in.
+        recorded: whether `preprocess` is what a file, a library or the user says, and not only assumed.
         guessed: whether `head` is only the last layer registered, until there are data to trace it with.
     """
 
@@ -49,6 +49,7 @@ class Classifier:
     name: str = ""
     seen: tuple[str, ...] | None = None
     container: Container = Container()
+    recorded: bool = False
     guessed: bool = False
 
     @property
@@ -125,12 +126,9 @@ class Classifier:
             )
         known = self.classes or self.namings[0]
         missing = [name for name in names if name not in set(known)]
-        alike = {look_alike(name): name for name in known}
-        pairs = [f"{name!a} and {alike[key]!a}" for name in missing if (key := look_alike(name)) in alike]
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}."
-            + (f"\n  Some look alike and are not the same: {few(pairs, 3)}." if pairs else ""),
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{alike(missing, known)}",
             Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 

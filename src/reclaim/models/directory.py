@@ -19,6 +19,7 @@ from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import with_inputs
+from reclaim.models.state_dicts import Which
 
 __all__ = ["load_model", "save_model"]
 
@@ -66,6 +67,7 @@ def load_model(
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
     upright: bool | None = None,
+    weights: Which | None = None,
 ) -> Classifier:
     """Load the model that `spec` names. What is None stays as the model's file or library says.
 
@@ -75,16 +77,17 @@ def load_model(
         mean, std: subtracted and divided by per channel, after scaling to [0, 1].
         classes: the names of the outputs, in order.
         upright: whether images are turned as their orientation tags say.
+        weights: "raw" or "averaged", of a checkpoint that holds both; by default the averaged ones, which is said.
 
     Raises: BadInput if it does not exist, its file is broken, the weights do not fit, there is no such layer, or a
         number makes no sense.
     """
-    return with_inputs(_load(spec, head), image_size, mean, std, classes, upright)
+    return with_inputs(_load(spec, head, weights), image_size, mean, std, classes, upright)
 
 
-def _load(spec: str, head: str | None) -> Classifier:
+def _load(spec: str, head: str | None, weights: Which | None) -> Classifier:
     if Path(spec).is_dir():
-        return _load_directory(Path(spec), head)
+        return _load_directory(Path(spec), head, weights)
     library, _, rest = spec.partition("/")
     name, _, checkpoint = rest.partition("@")
     if library not in names("models") or not name:
@@ -94,8 +97,8 @@ def _load(spec: str, head: str | None) -> Classifier:
             "torchvision/resnet50@weights.pth."
         )
     if checkpoint and Path(checkpoint).is_dir():
-        return _from_directory(library, name, Path(checkpoint), head)
-    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head)
+        return _from_directory(library, name, Path(checkpoint), head, weights)
+    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head, weights)
 
 
 def save_model(folder: Path, model: Classifier) -> None:
@@ -112,14 +115,14 @@ def save_model(folder: Path, model: Classifier) -> None:
     write_json(folder / ABOUT, about)
 
 
-def _load_directory(folder: Path, head: str | None) -> Classifier:
+def _load_directory(folder: Path, head: str | None, weights: Which | None) -> Classifier:
     about = _about(folder)
     if about.library == "plain" and not about.name.startswith(OURS):
         raise BadInput(
             f"{folder} was made by the factory {about.name!r}. Reclaim runs no code that a file names; name it "
             f"yourself:\n  plain/{about.name}@{folder}"
         )
-    return _from_directory(about.library, about.name, folder, head)
+    return _from_directory(about.library, about.name, folder, head, weights)
 
 
 def _weights_file(folder: Path) -> Path:
@@ -141,14 +144,15 @@ def _about(folder: Path) -> _About:
     return about
 
 
-def _from_directory(library: str, name: str, folder: Path, head: str | None) -> Classifier:
-    about, weights = _about(folder), _weights_file(folder)
+def _from_directory(library: str, name: str, folder: Path, head: str | None, weights: Which | None) -> Classifier:
+    about, file = _about(folder), _weights_file(folder)
     with within(folder / ABOUT if head is None else folder):
-        model: Classifier = find("models", library)(name, weights, head or about.head)
+        model: Classifier = find("models", library)(name, file, head or about.head, weights)
     with within(folder / ABOUT):
         return replace(
             model,
             classes=check_classes(about.classes, model.num_outputs if about.classes else None),
             seen=about.seen,
             preprocess=about.preprocess or model.preprocess,  # what is no image's, the library knows
+            recorded=about.preprocess is not None or model.recorded,
         )

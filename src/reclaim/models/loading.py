@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from reclaim.core.checks import check_classes
 from reclaim.core.errors import Argument, BadInput, few
@@ -18,6 +19,7 @@ from reclaim.models.checkpoint import load_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import head_or_guess
 from reclaim.models.samples import first_channels
+from reclaim.models.state_dicts import Which, nearly
 from reclaim.models.tracing import check_head
 from reclaim.models.weights import Weights
 
@@ -28,6 +30,7 @@ def from_factory(
     factory: Callable[..., nn.Module | Classifier],
     checkpoint: Path | None,
     head: str | None,
+    which: Which | None = None,
     *,
     library: str,
     name: str,
@@ -40,7 +43,7 @@ def from_factory(
     made = wrapped(factory(), head, library=library, name=name)
     if checkpoint is None:
         return made
-    weights, container = load_weights(checkpoint)
+    weights, container = load_weights(checkpoint, made.weights, which)
     size = head_size(weights, made.head)
     if size not in (None, made.num_outputs) and "num_classes" in inspect.signature(factory).parameters:
         again = wrapped(factory(num_classes=size), made.head, library=library, name=name)
@@ -67,10 +70,11 @@ def wrapped(
     if isinstance(network, Classifier):
         named = check_head(network.module, head or network.head)
         guessed = network.guessed and head is None
-        return replace(network, head=named, library=library, name=name, guessed=guessed)
+        return replace(network, head=named, library=library, name=name, recorded=True, guessed=guessed)
     make = Preprocess(channels=first_channels(network)) if preprocess is None else preprocess
     found, guessed = head_or_guess(network, make) if head is None else (check_head(network, head), False)
-    return Classifier(network, found, preprocess=make, library=library, name=name, guessed=guessed)
+    recorded = preprocess is not None
+    return Classifier(network, found, preprocess=make, library=library, name=name, recorded=recorded, guessed=guessed)
 
 
 def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:
@@ -82,14 +86,39 @@ def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:
         raise BadInput(
             f"the weights in {source} do not fit {model.library}/{model.name}.\n"
             f"  missing: {few(missing, 3) or 'none'}\n  unexpected: {few(unexpected, 3) or 'none'}"
+            f"{nearly(missing, unexpected)}"
         )
     for name, tensor in weights.items():
+        _check_kind(name, tensor, theirs.get(name), source)
         if name in theirs and tensor.shape != theirs[name].shape:
             raise BadInput(
                 f"the weights in {source} do not fit {model.library}/{model.name}: {name} has shape "
                 f"{list(tensor.shape)} there, {list(theirs[name].shape)} in the network."
             )
     return model.with_weights({name: theirs[name] for name in theirs if name not in weights} | weights)
+
+
+def _check_kind(name: str, tensor: Tensor, own: Tensor | None, source: Path) -> None:
+    """Raise unless an entry holds numbers of the kind that the network's own has: floating point, or whole.
+
+    Whole numbers for weights are a quantised file without its scales, and 8 bits of floating point usually are.
+    """
+    kind, dtype = "", tensor.dtype
+    if tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
+        kind = "has no values" if tensor.is_meta else "is quantised" if tensor.is_quantized else "is sparse"
+    elif own is None or own.is_floating_point():
+        kind = (
+            "" if dtype.is_floating_point and dtype.itemsize > 1 else "is no floating-point number of 16 bits or more"
+        )
+    elif dtype.is_complex != own.dtype.is_complex or (dtype == torch.bool) != (own.dtype == torch.bool):
+        kind = f"is no {own.dtype}"
+    elif dtype.is_floating_point and not torch.equal(tensor, tensor.round()):
+        kind = f"holds fractions, and the network's is {own.dtype}"
+    if kind:
+        raise BadInput(
+            f"the weights in {source} cannot be used: {name!r} {kind} ({dtype}).\n"
+            "  Give the weights as they were before they were converted, in floating point."
+        )
 
 
 def head_size(weights: Weights, head: str) -> int | None:
@@ -107,6 +136,7 @@ def with_inputs(
     upright: bool | None = None,
 ) -> Classifier:
     """The model with another way of preparing images and other names of outputs; None leaves the model's own."""
+    model = replace(model, recorded=model.recorded or image_size is not None or mean is not None)
     if image_size is not None:
         if image_size < 1:
             raise BadInput(f"images must have at least 1 pixel; given: {image_size}.", Argument("image_size", "give"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reclaim.core.checks import check_finite
+from reclaim.core.checks import check_logits
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.numbers import Bytes, in_range
@@ -18,6 +18,7 @@ from reclaim.data.records import Data, Split
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import settled
+from reclaim.models.identity import identity
 from reclaim.models.passes import Take, pass_over
 from reclaim.snapshots.reading import reopen_snapshot
 from reclaim.snapshots.snapshot import Snapshot
@@ -67,6 +68,7 @@ def predict(
         split=split,
         model=f"{model.library}/{model.name}",
         data=data.source,
+        model_identity=identity(model.weights),
     )
     width = model.num_features if features else None
     run = partial(pass_over, model, rows, data.classes, inference=inference, what=split, source=source)
@@ -97,7 +99,7 @@ def _in_file(
     ) as write:
 
         def take(first: int, z: Tensor, f: Tensor) -> None:
-            check_finite(z, first)
+            check_logits(z, first)
             labels = rows.labels[first : first + len(z)]
             write(first, _stored(z, dtype, first), labels, None if width is None else _stored(f, dtype, first))
 

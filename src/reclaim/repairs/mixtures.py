@@ -13,8 +13,10 @@ import torch
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.checks import check_number
 from reclaim.core.arrays import A, as_kind, as_tensor, check_one_place, row_blocks
+from reclaim.core.checks import check_kind
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
+from reclaim.core.joining import say_if_of_another
 from reclaim.data.records import Split
 from reclaim.models.batch_norm import measure_again, statistics_differ
 from reclaim.models.batches import Source, evaluation_batches
@@ -130,8 +132,9 @@ class OutputMixture:
         return self.offset(mixed(before, after, self.alpha))
 
     def of(self, before: Snapshot, after: Snapshot) -> Snapshot:
-        """The same for two snapshots of the same rows, whatever the order of their classes."""
+        """The same for two snapshots of the same rows, whatever the order of their classes; another model's is said."""
         first, last = aligned(before, after, self.offset.fitted.classes)
+        say_if_of_another(self.offset.fitted, after.model_identity)
         return replace(last.with_logits(self(first.logits, last.logits)), features=None)
 
 
@@ -158,6 +161,8 @@ def mixed(before: A, after: A, alpha: float) -> A:
     first, last = as_tensor(before), as_tensor(after)
     if first.shape != last.shape:
         raise BadInput(f"logits to mix must be of the same shape; given: {list(first.shape)} and {list(last.shape)}.")
+    check_kind(first)
+    check_kind(last)
     check_one_place({"before": first, "after": last})
     kind = torch.promote_types(torch.promote_types(first.dtype, last.dtype), torch.float32)
     made = last.new_empty(last.shape, dtype=kind)

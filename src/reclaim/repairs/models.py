@@ -12,6 +12,7 @@ from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import settled, traced
+from reclaim.models.pairs import Prepare, paired
 from reclaim.models.prepared import Prepared
 from reclaim.repairs.choices import BY_RETRAINING, Choices
 from reclaim.repairs.folding import fold_offset
@@ -37,6 +38,7 @@ def repair(
     classes: Sequence[str] = (),
     evidence: MoreEvidence[Any] = MoreEvidence(),
     retrain: Retrain | None = None,
+    prepare: Prepare | None = None,
     inference: Inference = Inference(),
     device: str | None = None,
 ) -> Repair[N]:
@@ -55,6 +57,7 @@ def repair(
         retrain: the recipe that made `after`, which "pseudo-cross-validation" repeats in place of 2 and 3.
         inference: how networks are run. Examples are decoded once and kept, where memory suffices (`Prepared`).
         device: where they are run, in place of that of `inference`. The repaired model lies where `after` lies.
+        prepare: "before" or "after": whose way of preparing images is right, where the two are on record with others.
 
     Raises: BadInput, BadKind if models or data do not belong together, or do not hold what is needed.
     Source: Mai et al., NeurIPS 2024 (offset); Wortsman et al., CVPR 2022 (mixing); the combination is Reclaim's.
@@ -62,7 +65,7 @@ def repair(
     check_retrain(choices, retrain)
     inference = inference if device is None else replace(inference, device=device)
     find_device(inference.device)
-    given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference))
+    given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference), prepare)
     rows, run, source = divide(given.data, choices), given.inference, Prepared()
     mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run, source)
     if choices.select == BY_RETRAINING:
@@ -78,10 +81,11 @@ def repair(
     return Repair(chosen, _taken_home(made, given.data, after), start, end, repaired, bias)
 
 
-def _matched(given: Opened) -> Opened:
-    """Both models over the classes of the fine-tuned one, among which those of the data must be."""
+def _matched(given: Opened, prepare: Prepare | None) -> Opened:
+    """Both models over the classes of the fine-tuned one, among which those of the data must be, with equal inputs."""
     check_groups(given.data.seen)
-    after, before = settled(given.after, given.data), traced(given.before, given.data)
+    before, after = paired(given.before, given.after, prepare)
+    after, before = settled(after, given.data), traced(before, given.data)
     before = before if before.classes else before.bind(after.classes)
     return replace(given, before=before.reordered(after.classes), after=after)
 

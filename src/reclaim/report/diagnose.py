@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from reclaim.core.arrays import check_one_place
@@ -12,14 +14,21 @@ from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["diagnose"]
 
+log = logging.getLogger(__name__)
+
 
 def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
-    """Ask every question of the folder.
+    """Ask every question of the folder, with the classes of `before` in the order of those of `after`.
 
     Raises: BadInput unless both snapshots hold the same labelled rows and classes, on one device.
     """
     check_one_place({"before": before.logits, "after": after.logits})
-    if before.classes != after.classes or not torch.equal(before.seen, after.seen):
+    before = before.reordered(after.classes)
+    if before.model_identity and before.model_identity == after.model_identity:
+        log.warning(
+            "both snapshots are of the same model (weights %s): nothing can have changed.", after.model_identity
+        )
+    if not torch.equal(before.seen, after.seen):
         raise BadInput("the two snapshots are about different classes, or different seen ones.")
     if before.labels is None or after.labels is None:
         raise BadInput("a diagnosis needs labelled rows; a snapshot has none.")

@@ -13,13 +13,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
-from reclaim.core.checks import check_finite
+from reclaim.core.checks import check_logits
 from reclaim.core.errors import BadInput, few, within
 from reclaim.core.files import existing
 from reclaim.core.groups import members_of
 from reclaim.core.npz import load_npz, numbers_or_texts, text, texts
 from reclaim.core.records import parse_json, typed
 from reclaim.snapshots.index import index_of, is_index, read_index
+from reclaim.snapshots.probabilities import logarithm
 from reclaim.snapshots.sealing import check_seal
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
@@ -29,7 +30,7 @@ __all__ = ["is_snapshot", "load_snapshot", "metadata", "reopen_snapshot"]
 _TENSORS = ("logits", "labels", "seen", "features", "groups")
 
 
-def load_snapshot(path: Path) -> Snapshot:
+def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0) -> Snapshot:
     """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
     and take no memory of their own. Of several files one is mapped at a time.
 
@@ -38,13 +39,26 @@ def load_snapshot(path: Path) -> Snapshot:
 
     Args:
         path: the file; of a snapshot in several files the name it was saved under, or that of its index.
+        probabilities: the file holds probabilities instead of logits; their logarithm is taken.
+        floor: with them, the probability that stands for smaller ones, zeros above all; 0 for none.
+
+    Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to.
     """
-    return _from_npz(existing(path)) if path.suffix == ".npz" and not _index(path) else _opened(path, finite=False)
+    try:
+        if path.suffix == ".npz" and not _index(path):
+            read = _from_npz(existing(path), raw=probabilities)
+        else:
+            read = _opened(path, raw=probabilities)
+    except BadInput as error:
+        if not any(argument.name == "logits" for argument in error.do):
+            raise
+        raise BadInput(f"{path}: {error.what}", *error.do) from error
+    return replace(read, logits=logarithm(read.logits, floor=floor)) if probabilities else read
 
 
 def reopen_snapshot(path: Path) -> Snapshot:
     """Open a snapshot that this program has just written, of logits that it checked: they are not read again."""
-    return _opened(path, finite=True)
+    return _opened(path, raw=True, ours=True)
 
 
 def _index(path: Path) -> Path | None:
@@ -53,9 +67,17 @@ def _index(path: Path) -> Path | None:
     return index if index.is_file() and (path == index or not path.exists()) else None
 
 
-def _opened(path: Path, *, finite: bool) -> Snapshot:
+def _opened(path: Path, *, raw: bool, ours: bool = False) -> Snapshot:
+    """The snapshot in one file or several.
+
+    Args:
+        raw: do not look whether it holds logits.
+        ours: this program has just written it: its bytes are not read to check them.
+    """
     index = _index(path)
-    return _from_shards(index, finite) if index else _from_safetensors(existing(path), finite)
+    if index:
+        return _from_shards(index, raw=raw, ours=ours)
+    return _from_safetensors(existing(path), raw=raw, ours=ours)
 
 
 def is_snapshot(path: Path) -> bool:
@@ -90,14 +112,10 @@ def metadata(path: Path) -> dict[str, str]:
         raise BadInput(f"{path} is not a whole safetensors file: {error}.") from error
 
 
-def _from_safetensors(path: Path, finite: bool, first_row: int = 0) -> Snapshot:
-    """The snapshot in one file; with `finite`, one that this program wrote, whose bytes are not read to check them.
-
-    Args:
-        first_row: what to count its rows from in messages.
-    """
+def _from_safetensors(path: Path, first_row: int = 0, *, raw: bool, ours: bool) -> Snapshot:
+    """The snapshot in one file, whose rows are counted from `first_row` in messages."""
     about = metadata(path)
-    if not finite:
+    if not ours:
         check_seal(path)
     try:
         with safe_open(path, "pt") as file:
@@ -106,8 +124,8 @@ def _from_safetensors(path: Path, finite: bool, first_row: int = 0) -> Snapshot:
         raise BadInput(f"{path} holds tensors that cannot be read: {error}.") from error
     _check_snapshot(path, tensors)
     with within(path):
-        if not finite:
-            check_finite(tensors["logits"], first_row)
+        if not raw:
+            check_logits(tensors["logits"], first_row)
         return Snapshot(
             logits=tensors["logits"],
             labels=tensors.get("labels"),
@@ -117,6 +135,7 @@ def _from_safetensors(path: Path, finite: bool, first_row: int = 0) -> Snapshot:
             split=about.get("split", ""),
             model=about.get("model", ""),
             data=about.get("data", ""),
+            model_identity=about.get("model_identity", ""),
             checked=tensors["logits"],
             groups=tensors.get("groups"),
             group_names=_names(path, about, "group_names"),
@@ -129,7 +148,7 @@ def _names(path: Path, about: Mapping[str, str], key: str) -> tuple[str, ...]:
     return names
 
 
-def _from_shards(path: Path, finite: bool) -> Snapshot:
+def _from_shards(path: Path, *, raw: bool, ours: bool) -> Snapshot:
     index = read_index(path)
     files, sizes = [path.parent / shard.file for shard in index.shards], [shard.rows for shard in index.shards]
     first: Snapshot | None = None
@@ -144,12 +163,13 @@ def _from_shards(path: Path, finite: bool) -> Snapshot:
             )
         if shard.checksum and about.get("checksum") != shard.checksum:
             raise BadInput(f"{file} does not belong to {path}: its checksum is another one. Predict again.")
-        part = _from_safetensors(file, finite, sum(sizes[:number]))
+        part = _from_safetensors(file, sum(sizes[:number]), raw=raw, ours=ours)
         first = first or part
         same = (
             part.classes == first.classes
             and torch.equal(part.seen, first.seen)
             and part.logits.dtype == first.logits.dtype
+            and part.model_identity == first.model_identity
             and (part.labels is None) == (first.labels is None)
             and (part.features is None) == (first.features is None)
             and (part.features is None or first.features is None or part.features.shape[1:] == first.features.shape[1:])
@@ -185,7 +205,7 @@ def _tensor(path: Path, name: str) -> Tensor:
         return file.get_tensor(name)
 
 
-def _from_npz(path: Path) -> Snapshot:
+def _from_npz(path: Path, *, raw: bool) -> Snapshot:
     arrays = load_npz(path)
     _check_snapshot(path, arrays)
     with within(path):
@@ -206,6 +226,7 @@ def _from_npz(path: Path) -> Snapshot:
             data="" if "data" not in arrays else text(arrays["data"], "data"),
             groups=groups,
             group_names=names if "group_names" not in arrays else texts(arrays["group_names"], "group_names"),
+            checked=logits if raw else None,
         )
 
 

@@ -9,10 +9,20 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import as_tensor, beside
-from reclaim.core.checks import check_classes, check_finite, check_labels, check_same_classes, check_seen
-from reclaim.core.errors import BadInput
+from reclaim.core.checks import (
+    as_labels,
+    check_classes,
+    check_labels,
+    check_logits,
+    check_no_mask,
+    check_same_classes,
+    check_seen,
+)
+from reclaim.core.errors import BadInput, BadKind
 from reclaim.core.frozen import store
 from reclaim.core.groups import check_members, same_groups, units
+from reclaim.core.joining import HasNames, by_name, say_if_of_another, say_if_seen_differ
+from reclaim.snapshots.identity import row_identities
 from reclaim.snapshots.shards import Shards, through
 
 __all__ = ["Snapshot", "seen_mask"]
@@ -25,8 +35,8 @@ class Snapshot:
     Labels, seen classes, features and groups may be given on the CPU; they are kept where the logits lie.
 
     Attributes:
-        logits: [N, C], finite, any floating type.
-        labels: [N] int64 in 0 … C-1; None where the rows are unlabelled.
+        logits: [N, C], finite, any floating type; log-probabilities are logits, probabilities are refused.
+        labels: [N] int64 in 0 … C-1, or names of classes, which become that; None where the rows are unlabelled.
         seen: [C] bool, True where the fine-tuning data had the class.
         features: [N, D], the inputs of the head; None where they were not kept.
         weights: the model's state dict, for diagnoses that look at weights; never written to the file.
@@ -36,6 +46,8 @@ class Snapshot:
         groups: [N] int64, which rows belong together (a patient, a document); None where each stands alone. They are
             never divided, and intervals and certificates count them.
         group_names: the name of each group by its number; empty where they have none.
+        model_identity: of the weights that answered (`reclaim.models.identity`); empty if unknown.
+        row_identities: fingerprints of the rows as the model answered them, where the logits are changed ones.
         checked: the logits that were found finite. A copy by `replace` with the same logits does not read them again.
     """
 
@@ -50,12 +62,15 @@ class Snapshot:
     data: str = ""
     groups: Tensor | None = field(default=None, kw_only=True)
     group_names: tuple[str, ...] = field(default=(), kw_only=True)
+    model_identity: str = field(default="", kw_only=True)
+    row_identities: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
     checked: Tensor | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         logits = as_tensor(self.logits)
-        check_finite(logits[:0] if self.logits is self.checked else logits)
+        check_logits(logits[:0] if self.logits is self.checked else logits)
         rows, columns = logits.shape
+        given = bool(self.classes)
         store(
             self,
             logits=logits,
@@ -64,7 +79,8 @@ class Snapshot:
             classes=check_classes(self.classes or [str(c) for c in range(columns)], columns),
         )
         if self.labels is not None:
-            store(self, labels=beside(check_labels(as_tensor(self.labels), rows, columns), logits, "labels"))
+            labels = as_labels(self.labels, self.classes if given else ())
+            store(self, labels=beside(check_labels(labels, rows, columns), logits, "labels"))
         if self.features is not None:
             features = as_tensor(self.features)
             if features.ndim != 2 or len(features) != rows:
@@ -106,6 +122,7 @@ class Snapshot:
             labels=None if self.labels is None else self.labels[which],
             features=None if self.features is None else _picked(self.features, which),
             groups=None if self.groups is None else self.groups[which],
+            row_identities=(),
             checked=logits,
         )
 
@@ -127,8 +144,24 @@ class Snapshot:
         return replace(self, logits=logits, checked=logits, split=self.split if split is None else split)
 
     def through(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
-        """The same rows with changed logits: those that a calibrator makes of them, say."""
-        return replace(self, logits=through(self.logits, change))
+        """The same rows with changed logits. A calibrator finds its classes among these by name (`by_name`).
+
+        It is said where the calibrator was fitted to another model's answers, or for other seen classes.
+
+        Raises: BadInput if its classes do not fit.
+        """
+        calibrator: object = change
+        if not isinstance(calibrator, HasNames):
+            return replace(self, logits=through(self.logits, change))
+        fitted = calibrator.fitted
+        say_if_of_another(fitted, self.model_identity)
+        say_if_seen_differ(fitted, self.classes, self.seen.tolist())
+        made = through(self.logits, by_name(change, self.classes))
+        return replace(self, logits=made, row_identities=self.identities())
+
+    def identities(self) -> tuple[str, ...]:
+        """Fingerprints of the rows as the model answered them, which tell whether others are the same."""
+        return self.row_identities or row_identities(self.logits, self.classes)
 
     def reordered(self, classes: Sequence[str]) -> Snapshot:
         """The same rows with their columns in the order of `classes`.
@@ -185,9 +218,14 @@ def _picked(tensor: Tensor, which: Tensor | slice) -> Tensor:
 def seen_mask(indices: object, num_classes: int) -> Tensor:
     """[C] bool from class indices.
 
-    Raises: BadInput for an index outside 0 … C-1 or given twice (a mask of 0 and 1 must be bool).
+    Raises: BadInput for an index outside 0 … C-1 or given twice (a mask of 0 and 1 must be bool), and for the numbers
+        0 and 1 of two classes, which may be meant as either; BadKind for fractions.
     """
-    indices = as_tensor(indices).to(torch.int64).reshape(-1)
+    given = as_tensor(indices)
+    if given.is_floating_point() or given.is_complex():
+        raise BadKind(f"seen classes are whole numbers or one bool per class; their type is {given.dtype}.")
+    indices = given.to(torch.int64).reshape(-1)
+    check_no_mask(indices.tolist(), num_classes)
     if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < num_classes):
         raise BadInput(f"seen classes must be indices from 0 to {num_classes - 1}; given: {indices.tolist()}.")
     if len(indices.unique()) < len(indices):

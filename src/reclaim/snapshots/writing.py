@@ -183,6 +183,7 @@ def _one_file(
             "split": about.split,
             "model": about.model,
             "data": about.data,
+            **({"model_identity": about.model_identity} if about.model_identity else {}),
             **({"group_names": json.dumps(group_names, ensure_ascii=False)} if group_names else {}),
         }
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -10,6 +10,7 @@ from reclaim.calibration.protocol import Calibrator, Fitted, as_affine
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A
 from reclaim.core.errors import BadInput, few
+from reclaim.core.joining import by_name, names_for
 
 __all__ = ["Chain"]
 
@@ -33,14 +34,24 @@ class Chain:
             raise BadInput(f"the calibrators of a chain are for other numbers of classes: {few(sorted(sizes))}.")
 
     def __call__(self, logits: A) -> A:
-        """[N, C] -> [N, C]."""
-        return reduce(lambda z, step: step(z), self.steps, logits)
+        """[N, C] -> [N, C], in the order of the first step's classes; the others find theirs among them by name."""
+        own, z = self.steps[0].fitted.classes, logits
+        for step in self.steps:
+            change: Callable[[A], A] = by_name(step, own)
+            z = change(z)
+        return z
 
     @property
     def fitted(self) -> Fitted:
         """The classes of the first step, which gets the logits, and the origin of the rows that fitted the last."""
         first, last = self.steps[0].fitted, self.steps[-1].fitted
-        return Fitted(first.seen, first.classes, last.origin)
+        return Fitted(
+            first.seen,
+            first.classes,
+            last.origin,
+            model_identity=last.model_identity,
+            row_identities=last.row_identities,
+        )
 
     @property
     def keeps_order(self) -> bool:
@@ -49,9 +60,10 @@ class Chain:
 
     def affine(self, classes: Sequence[str] = ()) -> Affine | None:
         """The composed map over `classes`; None if a step is not affine."""
-        maps = []
+        first, maps = self.steps[0].fitted, []
+        columns = names_for(first, classes) or first.classes
         for step in self.steps:
-            if (made := as_affine(step, classes)) is None:
+            if (made := as_affine(step, columns)) is None:
                 return None
             maps.append(made)
         return reduce(Affine.then, maps)

@@ -15,7 +15,9 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, given_snapshot
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_kind, as_tensor
-from reclaim.core.errors import BadInput, few
+from reclaim.core.checks import check_kind
+from reclaim.core.errors import BadInput, alike, few
+from reclaim.core.joining import names_for
 from reclaim.core.registry import describe, find
 
 __all__ = ["LogitOffset"]
@@ -56,6 +58,7 @@ class LogitOffset:
             raise BadInput(
                 f"this offset is for {len(self.fitted.seen)} classes; the logits have {z.shape[-1]} columns."
             )
+        check_kind(z)
         shift = self.affine().shift.to(z.device, torch.promote_types(z.dtype, torch.float32))
         return as_kind((z + shift).to(z.dtype), logits)
 
@@ -64,15 +67,16 @@ class LogitOffset:
 
         Classes it does not know are absent ones: the fine-tuning had only those it knows as seen.
         """
-        own, is_seen = self.fitted.classes, self.fitted.seen
+        own, is_seen, classes = self.fitted.classes, self.fitted.seen, names_for(self.fitted, classes)
         shifts = torch.tensor(self.shifts or [0.0] * len(is_seen))
-        if not classes or tuple(classes) == own:
+        if not classes or classes == own:
             absent = ~torch.tensor(is_seen, dtype=torch.bool)
         else:
             seen = {name for name, known in zip(own, is_seen, strict=True) if known}
-            if not seen <= set(classes):
+            if missing := sorted(seen - set(classes)):
                 raise BadInput(
-                    f"this offset's seen classes are not all among the model's: {few(sorted(seen - set(classes)))}."
+                    f"this offset's seen classes are not all among the model's: {few(missing)}."
+                    f"{alike(missing, classes)}"
                 )
             absent = torch.tensor([name not in seen for name in classes])
             of_class = dict(zip(own, shifts.tolist(), strict=True))
@@ -107,7 +111,14 @@ class LogitOffset:
         rows = next(given[name] for name in chosen.evidence if name in given)
         return cls(
             offset=chosen.offset,
-            fitted=Fitted(tuple(rows.seen.tolist()), rows.classes, rows.origin, chosen.details),
+            fitted=Fitted(
+                tuple(rows.seen.tolist()),
+                rows.classes,
+                rows.origin,
+                chosen.details,
+                model_identity=rows.model_identity,
+                row_identities=rows.identities(),
+            ),
             shifts=() if shifts is None else tuple(shifts.tolist()),
             selector=describe("selectors", selector).name,
             reason=chosen.reason,

@@ -66,7 +66,7 @@ def calibrate(
     if first is not None:
         rows = rows.through(first)
     lacks: dict[str, tuple[str, ...]] = dict.fromkeys(("before", "unlabelled", "source", "labelled"), ())
-    with called(seen=("seen_rows", "all_classes"), logits=("from_probabilities",), **lacks):
+    with called(seen=("seen_rows", "all_classes"), **lacks):
         fitted = find("calibrators", name).fit(rows, **numbers)
     whole = fitted if first is None else Chain((first, fitted))
     record = calibrator_record(whole)
@@ -80,12 +80,10 @@ def calibrate(
 
 def _rows(path: Path, floor: float | None, *, seen_rows: bool, all_classes: bool) -> "Snapshot":
     """The rows to fit on; those of probabilities where there is a `floor`."""
-    from reclaim.snapshots.probabilities import logarithm
     from reclaim.snapshots.reading import load_snapshot
 
-    rows = load_snapshot(path)
-    if floor is not None:
-        rows = logarithm(rows, floor=floor)
+    with called(logits=("from_probabilities",)):
+        rows = load_snapshot(path, probabilities=floor is not None, floor=floor or 0.0)
     if rows.labels is None:
         raise BadInput(f"{path} has no labels; a calibrator needs labelled rows.")
     if seen_rows and all_classes:

@@ -1,10 +1,11 @@
 """``reclaim diagnose``."""
 
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from reclaim.cli.flags import Output, open_model
+from reclaim.cli.flags import Inputs, Output, open_model
 from reclaim.core.terminal import console
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def command(
     *,
     before_model: str | None = None,
     after_model: str | None = None,
+    weights: Literal["raw", "averaged"] | None = None,
     output: Output = Output(),
 ) -> None:
     """Say what fine-tuning damaged, from two snapshots of the same rows.
@@ -26,10 +28,11 @@ def command(
         after: the fine-tuned model's.
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
+        weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
     """
     from reclaim.report.diagnose import diagnose
 
-    findings = diagnose(with_model(before, before_model), with_model(after, after_model))
+    findings = diagnose(with_model(before, before_model, weights), with_model(after, after_model, weights))
 
     def table() -> None:
         page = console()
@@ -41,9 +44,15 @@ def command(
     output.show({"findings": [asdict(finding) for finding in findings]}, table)
 
 
-def with_model(path: Path, model: str | None) -> "Snapshot":
-    """The snapshot, with the model's weights if the model is given."""
+def with_model(path: Path, model: str | None, weights: Literal["raw", "averaged"] | None = None) -> "Snapshot":
+    """The snapshot, with the model's weights if the model is given. It is said if others answered than these."""
+    from reclaim.models.identity import identity
     from reclaim.snapshots.reading import load_snapshot
 
     snapshot = load_snapshot(path)
-    return snapshot if model is None else replace(snapshot, weights=open_model(model).weights)
+    if model is None:
+        return snapshot
+    theta = open_model(model, Inputs(weights=weights)).weights
+    if snapshot.model_identity and snapshot.model_identity != identity(theta):
+        sys.stderr.write(f"reclaim: {path} holds the answers of other weights than {model} has.\n")
+    return replace(snapshot, weights=theta)

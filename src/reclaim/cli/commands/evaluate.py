@@ -1,10 +1,16 @@
 """``reclaim evaluate``."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
 from reclaim.core.terminal import console
+
+if TYPE_CHECKING:
+    from reclaim.calibration.protocol import Fitted
+    from reclaim.snapshots.snapshot import Snapshot
 
 
 def command(
@@ -29,11 +35,8 @@ def command(
     rows = load_snapshot(snapshot)
     if calibrator is not None:
         fitted = load_calibrator(calibrator)
-        if rows.origin and fitted.fitted.origin == rows.origin and not same_split:
-            raise BadInput(
-                f"{calibrator} was fitted on {rows.origin}, the rows of {snapshot} itself, and would be flattered.\n"
-                "  Judge it on another split, or say --same-split."
-            )
+        if not same_split:
+            _check_apart(fitted.fitted, rows, f"{calibrator}", f"{snapshot}")
         rows = rows.through(fitted)
     found = evaluate(rows)
 
@@ -59,3 +62,18 @@ def command(
 
     more = {"reliability": reliability(rows).record()} if output.json else {}  # a second more of 50,000 x 1,000 logits
     output.show(found.record() | more, table)
+
+
+def _check_apart(fitted: "Fitted", rows: "Snapshot", calibrator: str, snapshot: str) -> None:
+    """Raise if the rows are those that fitted a calibrator; of rows without a name, which may be no file's, say it."""
+    from reclaim.snapshots.identity import shared_rows
+
+    same = rows.origin and fitted.origin == rows.origin
+    if not same and not shared_rows(fitted.row_identities, rows.identities()):
+        return
+    where = f"{rows.origin}, the rows" if same else f"{fitted.origin or 'rows'} that are by their logits those"
+    what = f"{calibrator} was fitted on {where} of {snapshot} itself, and would be flattered."
+    if not rows.origin:
+        sys.stderr.write(f"reclaim: {what} Judge it on others.\n")
+        return
+    raise BadInput(f"{what}\n  Judge it on another split, or say --same-split.")

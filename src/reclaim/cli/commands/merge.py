@@ -1,7 +1,7 @@
 """Merge models in weight space."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,6 +23,7 @@ def merge(
     data: str | None = None,
     seen: str | None = None,
     reading: Reading = Reading(),
+    prepare: Literal["before", "after"] | None = None,
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -37,17 +38,19 @@ def merge(
         out: the model directory to write.
         data: rows of seen classes to measure batch norm's running statistics on, where the two models' differ.
         seen: the seen classes: a file with one per line, or names joined by commas.
+        prepare: whose way of preparing images is right, where the two models are on record with different ones.
         force: replace a directory that exists.
     """
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.batch_norm import measure_again, statistics_differ
     from reclaim.models.directory import save_model
+    from reclaim.models.pairs import paired
 
     take(out, folder=True, force=force, reads=(before, after), data=(data,))
     where = device_for(inference.device)
     if inference.precision != "float32":
         raise BadInput("weights are merged and running statistics measured in float32: leave out --precision.")
-    start, end = open_model(before, inputs), open_model(after, inputs)
+    start, end = paired(open_model(before, inputs), open_model(after, inputs), prepare)
     if start.classes and end.classes:
         start = start.reordered(end.classes)
     merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))

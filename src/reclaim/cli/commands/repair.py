@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -36,6 +36,7 @@ def command(
     more: More = More(),
     report: str | None = None,
     reading: Reading = Reading(),
+    prepare: Literal["before", "after"] | None = None,
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -57,6 +58,7 @@ def command(
         seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
             those the fine-tuned model's directory names, or those of the training split.
         report: two more snapshots, BEFORE,AFTER, of rows to report on; all of the first two may then choose.
+        prepare: whose way of preparing images is right, where the two models are on record with different ones.
         force: replace a directory that exists.
     """
     from reclaim.cli.repair_output import print_repair, write_repair
@@ -66,7 +68,7 @@ def command(
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = _of_models(data, seen, reading, inputs, inference, choices)
+    of_models = _of_models(data, seen, reading, prepare, inputs, inference, choices)
     take(out, folder=True, force=force, reads=(before, after, report), data=(data, *more.places.values()))
     with noted() as notes:
         if snapshots_given(before, after, of_models, {"--report": report is not None}):
@@ -81,14 +83,20 @@ def command(
             rows = open_data(data, seen, models[1], reading=reading, output=output)
             rows = _target(rows, models[1], said=seen is not None)
             others = _more(more.places, rows, output)
-            done = run(*models, rows, choices, evidence=others, retrain=retrain, inference=inference)
+            done = run(*models, rows, choices, evidence=others, retrain=retrain, prepare=prepare, inference=inference)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
 
 
 def _of_models(
-    data: str | None, seen: str | None, reading: Reading, inputs: Inputs, inference: Inference, choices: Choices
+    data: str | None,
+    seen: str | None,
+    reading: Reading,
+    prepare: str | None,
+    inputs: Inputs,
+    inference: Inference,
+    choices: Choices,
 ) -> dict[str, bool]:
     """The flags that only models take, and whether they were given."""
     return {
@@ -96,9 +104,10 @@ def _of_models(
         "--seen": seen is not None,
         "--skip-bad": reading.skip_bad,
         "--group-column": reading.group_column is not None,
-        "--image-size, --mean, --std, --classes or --head": replace(inputs, upright=False) != Inputs(),
+        "--image-size, --mean, --std, --classes, --head or --weights": replace(inputs, upright=False) != Inputs(),
         "--upright": inputs.upright,
         "--device, --precision, --batch-size or --workers": inference != Inference(),
+        "--prepare": prepare is not None,
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
 

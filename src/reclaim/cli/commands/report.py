@@ -1,6 +1,7 @@
 """``reclaim report``."""
 
 from pathlib import Path
+from typing import Literal
 
 from reclaim.cli.commands.diagnose import with_model
 from reclaim.cli.flags import Output, record_of
@@ -16,6 +17,7 @@ def command(
     calibrator: list[Path] | None = None,
     before_model: str | None = None,
     after_model: str | None = None,
+    weights: Literal["raw", "averaged"] | None = None,
     force: bool = False,
     output: Output = Output(),
 ) -> None:
@@ -28,6 +30,7 @@ def command(
         calibrator: show the fine-tuned model with this applied too; may be repeated.
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
+        weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
         force: replace a file that exists.
     """
     from reclaim.calibration.files import calibrator_record, load_calibrator
@@ -38,7 +41,7 @@ def command(
 
     reads = (before, after, before_model, after_model, *(calibrator or []))
     take(out, record_of(out), folder=False, force=force, reads=reads)
-    first, second = with_model(before, before_model), with_model(after, after_model)
+    first, second = with_model(before, before_model, weights), with_model(after, after_model, weights)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
         fitted = load_calibrator(path)

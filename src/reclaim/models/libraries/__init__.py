@@ -1,1 +1,1 @@
-"""Where classifiers come from, one file per library: ``(name, checkpoint) -> Classifier``."""
+"""Where classifiers come from, one file per library: ``(name, checkpoint, head, weights) -> Classifier``."""

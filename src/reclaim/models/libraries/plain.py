@@ -14,13 +14,16 @@ from reclaim.core.errors import BadInput, unknown
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import from_factory
 from reclaim.models.networks import FACTORIES
+from reclaim.models.state_dicts import Which
 
 __all__ = ["plain"]
 
 OURS = ("reclaim.networks", "reclaim.models.networks")  # as model directories and scripts spell it
 
 
-def plain(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
+def plain(
+    name: str, checkpoint: Path | None = None, head: str | None = None, weights: Which | None = None
+) -> Classifier:
     """A network made by ``module:function``, which you name and can import: plain/my_models:small_net@weights.pth.
 
     The module is one that is installed, or lies where the command runs; it is the only one that is looked for there.
@@ -30,7 +33,7 @@ def plain(name: str, checkpoint: Path | None = None, head: str | None = None) ->
 
     Source: your own code.
     """
-    return from_factory(_factory(name), checkpoint, head, library="plain", name=name)
+    return from_factory(_factory(name), checkpoint, head, weights, library="plain", name=name)
 
 
 def _factory(name: str) -> Callable[..., nn.Module | Classifier]:

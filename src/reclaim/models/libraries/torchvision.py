@@ -15,11 +15,14 @@ from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import Container, load_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import fitted, head_size, wrapped
+from reclaim.models.state_dicts import Which
 
 __all__ = ["torchvision"]
 
 
-def torchvision(name: str, checkpoint: Path | None = None, head: str | None = None) -> Classifier:
+def torchvision(
+    name: str, checkpoint: Path | None = None, head: str | None = None, weights: Which | None = None
+) -> Classifier:
     """A network of torchvision by its name, with a checkpoint of yours or with its own pretrained weights.
 
     A network with 1000 outputs is taken for ImageNet's: its classes answer to WordNet ids (n01440764) and to
@@ -36,16 +39,16 @@ def torchvision(name: str, checkpoint: Path | None = None, head: str | None = No
     module = zoo.get_model(name, weights=None)
     model = wrapped(module, head, preprocess=preset, library="torchvision", name=name)
     if checkpoint is None:
-        weights = torch.hub.load_state_dict_from_url(default.url, weights_only=True, check_hash=True)
+        theta = torch.hub.load_state_dict_from_url(default.url, weights_only=True, check_hash=True)
         container = Container(".pth")
     else:
-        weights, container = load_weights(checkpoint)
-        size = head_size(weights, model.head)
+        theta, container = load_weights(checkpoint, model.weights, weights)
+        size = head_size(theta, model.head)
         if size not in (None, model.num_outputs):
             model = replace(model, module=zoo.get_model(name, weights=None, num_classes=size))
     if model.num_outputs == 1000:
         model = replace(model, namings=(imagenet_ids(), _unique(default.meta["categories"])))
-    return replace(fitted(model, weights, checkpoint or Path(default.url)), container=container)
+    return replace(fitted(model, theta, checkpoint or Path(default.url)), container=container)
 
 
 def _preset(preset: Any) -> Preprocess:

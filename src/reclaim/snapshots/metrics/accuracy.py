@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reclaim.core.arrays import Array, as_tensor, beside
-from reclaim.core.checks import check_finite, check_labels, check_seen
+from reclaim.core.checks import as_labels, check_labels, check_logits, check_seen
 from reclaim.snapshots.metrics.margins import Margins, margins
 
 __all__ = ["Accuracy", "accuracy", "accuracy_of", "harmonic_mean", "wilson_interval"]
@@ -69,8 +69,8 @@ def wilson_interval(fraction: float, n: float, z: float = 1.959964) -> tuple[flo
 def checked(logits: Array, labels: Array, seen: Array) -> tuple[Tensor, Tensor, Tensor]:
     """The three as tensors where the logits lie, once they are known to fit together."""
     z = as_tensor(logits)
-    check_finite(z)
-    y, is_seen = check_labels(as_tensor(labels), *z.shape), check_seen(as_tensor(seen), z.shape[1])
+    check_logits(z)
+    y, is_seen = check_labels(as_labels(labels), *z.shape), check_seen(as_tensor(seen), z.shape[1])
     return z, beside(y, z, "labels"), beside(is_seen, z, "seen")
 
 
