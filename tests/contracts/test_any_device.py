@@ -304,7 +304,7 @@ SNAPSHOTS: dict[str, Callable[[Snapshot], Any]] = {
     "class shifts": lambda rows: class_shifts(rows.seen_rows()),
     "class shifts of a target": lambda rows: class_shifts(rows.seen_rows(), rows),
     "class shifts without labels": lambda rows: class_shifts(rows.seen_rows(), rows.unlabelled()),
-    "logarithm": lambda rows: logarithm(rows.through(partial(torch.softmax, dim=1)), floor=1e-12),
+    "logarithm": lambda rows: rows.with_logits(logarithm(rows.logits.softmax(dim=1), floor=1e-12)),
     "seen mask": lambda rows: seen_mask(rows.seen.nonzero(), 7),
     "diagnose": lambda rows: diagnose(
         replace(rows, logits=rows.logits.roll(1, 0), features=rows.features.flip(0)), rows
