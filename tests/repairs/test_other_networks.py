@@ -31,9 +31,14 @@ def by_name() -> Classifier:
     return replace(toys.towers(), classes=toys.CLASSES, module=toys.Towers().eval())
 
 
+def several_heads() -> Classifier:
+    torch.manual_seed(1)
+    return toys.classifier(module=toys.Heads())
+
+
 KINDS = {
     "mapping and record": (by_name, toys.in_two(toys.data(200)), toys.in_two(toys.data(400, 1, move=0.5))),
-    "several heads": (lambda: toys.classifier(module=toys.Heads()), toys.data(200), toys.data(400, 1, move=0.5)),
+    "several heads": (several_heads, toys.data(200), toys.data(400, 1, move=0.5)),
 }
 EVERY = pytest.mark.parametrize("kind", KINDS)
 

@@ -116,25 +116,22 @@ def _table(scores: Tensor, right: Tensor, knots: int) -> tuple[Tensor, Tensor]:
     n = len(scores)
     rank = torch.arange(1, n + 1, dtype=torch.float64) / n
     excess = (right[order].double() - scores).cumsum(dim=0) / n
-    values, _ = _natural(rank, knots)
-    weights = torch.linalg.lstsq(values, excess[:, None], driver="gelsd").solution
+    weights = torch.linalg.lstsq(_natural(rank, knots), excess[:, None], driver="gelsd").solution
     at = torch.linspace(0, n - 1, min(n, _POINTS)).round().long()
-    shifts = (_natural(rank[at], knots)[1] @ weights).squeeze(1)
+    shifts = (_natural(rank[at], knots, slopes=True) @ weights).squeeze(1)
     x, group, count = scores[at].unique(return_inverse=True, return_counts=True)  # equal scores share their mean shift
     return x, torch.zeros_like(x).index_add(0, group, shifts) / count
 
 
-def _natural(x: Tensor, knots: int) -> tuple[Tensor, Tensor]:
-    """The basis [N, knots] of natural cubic splines over [0, 1], and its slopes."""
+def _natural(x: Tensor, knots: int, *, slopes: bool = False) -> Tensor:
+    """The basis [N, knots] of natural cubic splines over [0, 1], or its slopes."""
     at = torch.linspace(0, 1, knots, dtype=x.dtype)
-    above = (x[:, None] - at).clamp_min(0)
-    cubes, squares = (above.pow(power) for power in (3, 2))
-    value, rise = ((part[:, :-1] - part[:, -1:]) / (at[-1] - at[:-1]) for part in (cubes, 3 * squares))
+    above = (x[:, None] - at).clamp_min_(0)
+    parts = above.pow(2).mul_(3) if slopes else above.pow(3)
+    value = (parts[:, :-1] - parts[:, -1:]).div_(at[-1] - at[:-1])
     one = torch.ones_like(x)[:, None]
-    return (
-        torch.cat([one, x[:, None], value[:, :-1] - value[:, -1:]], dim=1),
-        torch.cat([0 * one, one, rise[:, :-1] - rise[:, -1:]], dim=1),
-    )
+    line = [0 * one, one] if slopes else [one, x[:, None]]
+    return torch.cat([*line, value[:, :-1] - value[:, -1:]], dim=1)
 
 
 def _between(x: Tensor, y: Tensor, at: Tensor) -> Tensor:

@@ -162,7 +162,8 @@ def best(points: Curve, criterion: Criterion = "overall") -> Best:
         values = (points.seen + points.absent) / 2
     else:
         values = 2 * points.seen * points.absent / (points.seen + points.absent).clamp_min(1e-300)
-    breaks, less = points.breaks, (values.max() - values) * points.rows
+    breaks, values = points.breaks.cpu(), values.cpu()  # many small steps, each of which a card would wait for
+    less = (values.max() - values) * points.rows
     ends = torch.cat([breaks[:1] - 2, breaks, breaks[-1:] + 2]) if len(breaks) else breaks.new_tensor([-1.0, 1.0])
     offset = _middle(ends, less, float(values.max()) * points.rows)
     at = int(torch.searchsorted(breaks, offset))
