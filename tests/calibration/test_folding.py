@@ -24,5 +24,5 @@ def test_a_chain_inside_a_chain_names_its_own_bent_step() -> None:
 
 def test_an_unknown_kind_is_refused_by_name() -> None:
     z, y, _ = toys.logits()
-    with pytest.raises(BadInput, match="no kind called 'oops'; there are: shared, one-vs-rest"):
+    with pytest.raises(BadInput, match="kind must be one of shared, one-vs-rest; given: 'oops'"):
         Isotonic.fit(z, y, kind="oops")  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from tests.cli.workshop import CLASSES, FACTORY, SEEN
 PREDICT = ("predict", "--model", "after", "--split", "test", "--out", "o.safetensors", "--force")
 
 
-def run_json(path: str = "o.run.json") -> dict:
+def run_json(path: str = "o.safetensors.run.json") -> dict:
     (record,) = json.loads(Path(path).read_text())["data"]
     return record
 

@@ -69,7 +69,7 @@ def test_wrong_calls_say_what_to_do_and_write_nothing(shop: Path, reclaim, monke
     kept: list[Path] = []
     common = ("--to", "onnx", "--out", "x.onnx")
     refused("say what to export", *common)
-    refused('Choose from: "onnx"', "--model", "after", "--to", "tensorrt", "--out", "x.onnx")
+    refused("--to is one of onnx; given: tensorrt", "--model", "after", "--to", "tensorrt", "--out", "x.onnx")
     refused("--image-size PIXELS", "--model", "after", *common)
     refused("there is no file no.json", "--calibrator", "no.json", *common)
     found = importlib.util.find_spec

@@ -13,6 +13,7 @@ from torch import Tensor
 from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.classifier import Classifier
+from reclaim.models.placement import device_of
 
 __all__ = ["Prepare", "common_start", "paired"]
 
@@ -31,8 +32,11 @@ def paired(before: Classifier, after: Classifier, prepare: Prepare | None = None
         prepare: whose way of preparing images is right, where they differ. By default that of the only one of which it
             is on record.
 
-    Raises: BadInput if the two prepare images in different ways, and nothing says which is right.
+    Raises: BadInput if the two prepare images in different ways, and nothing says which is right; or if one of them has
+        no weights.
     """
+    for model in (before, after):
+        device_of(model.module)
     if before.seen is not None and after.seen is None:
         log.warning(
             "`before` is on record as fine-tuned on %d classes, and `after` is not: were they exchanged?",
@@ -66,7 +70,7 @@ def common_start(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], h
         equal = equal and torch.equal(start, end.to(start))
         if start.ndim < 2 or name.startswith(f"{head}."):
             continue
-        a, b = (tensor.float() - tensor.float().mean() for tensor in (start, end))
+        a, b = (tensor.float() - tensor.float().mean() for tensor in (start, end.to(start.device)))
         product += float((a * b).sum())
         squares_0 += float(a.square().sum())
         squares_1 += float(b.square().sum())

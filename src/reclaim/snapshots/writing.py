@@ -154,6 +154,20 @@ def _run(shard: Path) -> str | None:
         return None
 
 
+def _shapes(
+    classes: int, rows: int, width: int | None, dtype: torch.dtype, *, labelled: bool, grouped: bool
+) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Type and shape of each tensor of a file, in their order there."""
+    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, classes))}
+    if width is not None:
+        shapes["features"] = (dtype, (rows, width))
+    if labelled:
+        shapes["labels"] = (torch.int64, (rows,))
+    if grouped:
+        shapes["groups"] = (torch.int64, (rows,))
+    return shapes | {"seen": (torch.bool, (classes,))}
+
+
 @contextmanager
 def _one_file(
     path: Path,
@@ -167,14 +181,7 @@ def _one_file(
     place: dict[str, str],
     seals: dict[Path, str],
 ) -> Iterator[Callable[[int, Tensor, Tensor | None, Tensor | None], None]]:
-    shapes: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {"logits": (dtype, (rows, len(about.seen)))}
-    if width is not None:
-        shapes["features"] = (dtype, (rows, width))
-    if labelled:
-        shapes["labels"] = (torch.int64, (rows,))
-    if groups is not None:
-        shapes["groups"] = (torch.int64, (rows,))
-    shapes["seen"] = (torch.bool, (len(about.seen),))
+    shapes = _shapes(len(about.seen), rows, width, dtype, labelled=labelled, grouped=groups is not None)
     header: dict[str, Any] = {
         "__metadata__": {
             "checksum": UNSEALED,

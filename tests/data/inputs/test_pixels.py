@@ -214,7 +214,7 @@ def test_another_number_of_channels_is_refused(preprocess: Preprocess, example: 
     [
         ({"mean": (0.5,), "std": ()}, "of 1 and 0 channels"),
         ({"mean": (0.5,), "std": (0.0,)}, "above 0"),
-        ({"mean": (float("nan"),), "std": (1.0,)}, "finite"),
+        ({"mean": (float("nan"),), "std": (1.0,)}, "each a number"),
         ({"channels": 1, "mean": (0.5,) * 3, "std": (0.5,) * 3}, "of 3 channels, and the network takes images of 1"),
     ],
 )

@@ -1,12 +1,11 @@
 """``reclaim diagnose``."""
 
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from reclaim.cli.flags import Inputs, Output, open_model
-from reclaim.core.terminal import console
+from reclaim.core.terminal import console, say
 
 if TYPE_CHECKING:
     from reclaim.snapshots.snapshot import Snapshot
@@ -54,5 +53,5 @@ def with_model(path: Path, model: str | None, weights: Literal["raw", "averaged"
         return snapshot
     theta = open_model(model, Inputs(weights=weights)).weights
     if snapshot.model_identity and snapshot.model_identity != identity(theta):
-        sys.stderr.write(f"reclaim: {path} holds the answers of other weights than {model} has.\n")
+        say(f"reclaim: {path} holds the answers of other weights than {model} has.")
     return replace(snapshot, weights=theta)

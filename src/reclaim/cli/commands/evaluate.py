@@ -1,12 +1,11 @@
 """``reclaim evaluate``."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
-from reclaim.core.terminal import console
+from reclaim.core.terminal import console, say
 
 if TYPE_CHECKING:
     from reclaim.calibration.protocol import Fitted
@@ -74,6 +73,6 @@ def _check_apart(fitted: "Fitted", rows: "Snapshot", calibrator: str, snapshot: 
     where = f"{rows.origin}, the rows" if same else f"{fitted.origin or 'rows'} that are by their logits those"
     what = f"{calibrator} was fitted on {where} of {snapshot} itself, and would be flattered."
     if not rows.origin:
-        sys.stderr.write(f"reclaim: {what} Judge it on others.\n")
+        say(f"reclaim: {what} Judge it on others.")
         return
     raise BadInput(f"{what}\n  Judge it on another split, or say --same-split.")

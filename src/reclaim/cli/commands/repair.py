@@ -74,19 +74,24 @@ def command(
         if snapshots_given(before, after, of_models, {"--report": report is not None}):
             done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)
         else:
-            if data is None:
-                raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
+            place = _given(data)
             note("device", device_for(inference.device))
             note("precision", inference.precision)
             retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             models = open_model(before, inputs), open_model(after, inputs)
-            rows = open_data(data, seen, models[1], reading=reading, output=output)
+            rows = open_data(place, seen, models[1], reading=reading, output=output)
             rows = _target(rows, models[1], said=seen is not None)
             others = _more(more.places, rows, output)
             done = run(*models, rows, choices, evidence=others, retrain=retrain, prepare=prepare, inference=inference)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
+
+
+def _given(data: str | None) -> str:
+    if data is None:
+        raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
+    return data
 
 
 def _of_models(

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from reclaim.core.errors import BadInput
-from reclaim.core.numbers import Count, Few, in_range
+from reclaim.core.numbers import Few, Whole, in_range
 from reclaim.data.division import divided
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
@@ -30,7 +30,7 @@ def linear_probe(
     budget: Budget = Budget(),
     *,
     strengths: Few = 10,
-    iterations: Count = 200,
+    iterations: Whole = 200,
 ) -> Classifier:
     """Fit multinomial logistic regression on the frozen features of seen classes and make it the head.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reclaim.core.numbers import Count, Few, in_range
+from reclaim.core.numbers import Few, Whole, in_range
 from reclaim.data.records import Data
 from reclaim.models.classifier import Classifier
 from reclaim.training.budget import Budget
@@ -19,7 +19,7 @@ def lp_ft(
     budget: Budget = Budget(),
     *,
     probe_strengths: Few = 10,
-    probe_iterations: Count = 200,
+    probe_iterations: Whole = 200,
 ) -> Classifier:
     """Fit the head to frozen features, then train everything from there, in evaluation mode.
 
