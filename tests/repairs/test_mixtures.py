@@ -98,7 +98,7 @@ def test_halves_are_mixed_in_single_precision(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.01, float("nan")])
 def test_an_alpha_that_is_no_share_is_refused(alpha: float) -> None:
-    with pytest.raises(BadInput, match="alpha must be"):
+    with pytest.raises(BadInput, match=f"between 0 and 1; given: {alpha}"):
         mixed(BEFORE, AFTER, alpha)
     with pytest.raises(BadInput, match=r"alpha must be|between 0 and 1"):
         OutputMixture(alpha, LIFT)(BEFORE, AFTER)
