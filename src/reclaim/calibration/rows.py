@@ -79,7 +79,7 @@ class Rows:
         blocks = list(self.blocks())
         return torch.cat([z for z, _ in blocks]), self.labels
 
-    def per_row(self, count: int, numbers: Callable[[Tensor, Tensor], Sequence[Tensor]]) -> Tensor:
+    def per_row(self, count: int, numbers: Callable[[Tensor, Tensor], Sequence[Tensor] | Tensor]) -> Tensor:
         """[count, N] float64, what `numbers` makes of each row, given logits [n, K] and labels [n] of a block."""
         made, start = self.logits.new_empty(count, len(self), dtype=torch.float64), 0
         for z, y in self.blocks():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reclaim.calibration.checks import check_functions, check_number, check_per_class
 from reclaim.calibration.fitting.knots import Knots, bin_means
-from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
+from reclaim.calibration.fitting.probabilities import class_by_class, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows
@@ -70,13 +70,12 @@ class Histogram:
         """
         rows = calibration_rows(logits, labels, seen, parameters_per_class=2)
         found = best_beta(rows)
-        z, y = rows.inside()
-        p, functions = cooled(z, 1 / found.beta), []
-        for k, count in enumerate(rows.counts().tolist()):
+        functions, counts = [], rows.counts().tolist()
+        for k, (p, count) in enumerate(zip(class_by_class(rows, 1 / found.beta), counts, strict=True)):
             if not count or found.note:  # nan stands for the probability itself
                 functions.append((torch.tensor([torch.inf]), torch.tensor([torch.nan])))
                 continue
-            functions.append(bin_means(p[:, k], y == k, bins))
+            functions.append(bin_means(p, rows.labels == k, bins))
         made = Knots.of(functions)
         details = {"nll_temperature": found.nll, "note": found.note}
         return cls(1 / found.beta, made.x, made.y, made.sizes, rows.fitted(details))

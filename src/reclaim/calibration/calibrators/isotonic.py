@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reclaim.calibration.checks import check_functions, check_number, check_per_class
 from reclaim.calibration.fitting.knots import Knots
-from reclaim.calibration.fitting.probabilities import cooled, inside_probabilities, joined, traced
+from reclaim.calibration.fitting.probabilities import class_by_class, cooled, inside_probabilities, joined, traced
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, Rows, calibration_rows
@@ -93,11 +93,10 @@ class Isotonic:
             gathered = _pairs if len(rows) * rows.num_classes <= _EXACT else _bins
             functions = [_pool(*gathered(rows, found.beta))]
         else:
-            z, y = rows.inside()
-            p = cooled(z, 1 / found.beta).clamp_min(_LEAST)
+            columns = zip(class_by_class(rows, 1 / found.beta), rows.counts().tolist(), strict=True)
             functions = [
-                _pool(*_weighed(p[:, k], (y == k).double())) if count else (ends, ends)
-                for k, count in enumerate(rows.counts().tolist())
+                _pool(*_weighed(p.clamp_min(_LEAST), (rows.labels == k).double())) if count else (ends, ends)
+                for k, (p, count) in enumerate(columns)
             ]
         made, details = Knots.of(functions), {"nll_temperature": found.nll, "note": found.note}
         return cls(1 / found.beta, made.x, made.y, made.sizes, rows.fitted(details))

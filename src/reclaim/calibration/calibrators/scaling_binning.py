@@ -11,7 +11,7 @@ from reclaim.calibration.checks import check_functions, check_number, check_per_
 from reclaim.calibration.fitting.knots import Knots, bin_means
 from reclaim.calibration.fitting.probabilities import (
     binary_newton,
-    cooled,
+    class_by_class,
     inside_probabilities,
     joined,
     log_odds,
@@ -83,9 +83,11 @@ class ScalingBinning:
         found = best_beta(rows)
         line = binary_newton(rows, slopes=1, temperature=1 / found.beta)
         line[bool(found.note) | (rows.counts() == 0) | (line[:, 0] <= 0)] = line.new_tensor([1.0, 0.0])
-        z, _ = rows.inside()
-        lined = (log_odds(cooled(z, 1 / found.beta), 1)[0] * line[:, 0] + line[:, 1]).sigmoid()
-        made = Knots.of([bin_means(column, column, bins) for column in lined.T])
+        functions = []
+        for p, (factor, shift) in zip(class_by_class(rows, 1 / found.beta), line, strict=True):
+            lined = (log_odds(p, 1)[0] * factor + shift).sigmoid()
+            functions.append(bin_means(lined, lined, bins))
+        made = Knots.of(functions)
         slopes, intercepts = (tuple(part.tolist()) for part in line.T)
         fitted = rows.fitted({"nll_temperature": found.nll, "note": found.note})
         return cls(1 / found.beta, slopes, intercepts, made.x, made.y, made.sizes, fitted)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from reclaim.calibration.rows import Rows, check_columns, rejoin
 from reclaim.core.arrays import A, as_kind, as_tensor
 
-__all__ = ["TRACE", "binary_newton", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
+__all__ = ["TRACE", "binary_newton", "class_by_class", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
+
+_COLUMNS = 1 << 28  # bytes of the columns that are held at once where rows are read for each class
 
 TRACE = 0.01  # of the given probability is mixed into maps that are flat in places, so that order and zeros survive
 
@@ -16,6 +20,21 @@ TRACE = 0.01  # of the given probability is mixed into maps that are flat in pla
 def cooled(z: Tensor, temperature: float) -> Tensor:
     """The probabilities [N, K] of logits divided by a temperature, float64."""
     return (z.double() / temperature).softmax(dim=1)
+
+
+def class_by_class(rows: Rows, temperature: float) -> Iterator[Tensor]:
+    """The probabilities [N] of every row, of one seen class after the other, float64.
+
+    Rows are read once for as many classes as take 256 MB, so that no [N, K] is held where there are many rows.
+    """
+    most = max(1, _COLUMNS // (8 * len(rows)))
+    for some in torch.arange(rows.num_classes).split(most):
+        first, last = int(some[0]), int(some[-1]) + 1
+
+        def of_some(z: Tensor, _: Tensor, first: int = first, last: int = last) -> Tensor:
+            return cooled(z, temperature)[:, first:last].T
+
+        yield from rows.per_row(last - first, of_some)
 
 
 def inside_probabilities(

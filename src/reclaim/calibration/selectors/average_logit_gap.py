@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.evidence import Evidence, Selection
+from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
 
 __all__ = ["average_logit_gap", "mean_gap"]
@@ -35,10 +36,13 @@ def mean_gap(logits: Tensor, labels: Tensor, seen: Tensor, *, without_own: bool 
     """Mean over rows [N] of (mean seen logit - mean absent logit), the label's own logit left out of the seen ones."""
     if without_own and int(seen.sum()) < 2:
         raise BadInput("the gap between wrong seen logits and absent ones needs two seen classes; only one is seen.")
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    weights = torch.stack([seen, ~seen], dim=1).to(logits)
-    sums = (logits @ weights).double()  # [N, 2], the only read of the logits
-    seen_sum, num_seen = sums[:, 0], int(seen.sum())
-    if without_own:
-        seen_sum, num_seen = seen_sum - logits.gather(1, labels[:, None]).squeeze(1).double(), num_seen - 1
-    return float((seen_sum / num_seen - sums[:, 1] / int((~seen).sum())).mean())
+    dtype, num_seen = torch.promote_types(logits.dtype, torch.float32), int(seen.sum())
+    weights = torch.stack([seen, ~seen], dim=1).to(logits.device, dtype)
+    gaps = logits.new_empty(len(logits), dtype=torch.float64)
+    for block in row_blocks(logits):
+        z = logits[block].to(dtype)
+        seen_sum, absent_sum = (z @ weights).double().T
+        if without_own:
+            seen_sum = seen_sum - z.gather(1, labels[block, None]).squeeze(1).double()
+        gaps[block] = seen_sum / (num_seen - without_own) - absent_sum / (len(seen) - num_seen)
+    return float(gaps.mean())

@@ -51,7 +51,7 @@ def absent_log_odds(logits: Tensor, seen: Tensor) -> Tensor:
     dtype = torch.promote_types(logits.dtype, torch.float32)
     groups = torch.stack([~seen, seen]).to(dtype)
     peak, shift, total, absent, present = logits.new_empty(5, len(logits), dtype=dtype)
-    for block, e in exponentials(logits, peak, shift, total):
+    for block, _, e in exponentials(logits, peak, shift, total):
         absent[block], present[block] = e @ groups[0], e @ groups[1]
     odds = absent.double().log() - present.double().log()
     for rows in (

@@ -55,5 +55,5 @@ def confidence_by_group(scores: RowScores, is_seen: Tensor) -> dict[str, Confide
     Args:
         is_seen: [N] bool, whether the label is a seen class.
     """
-    groups = {"all": scores, "seen": scores.rows(is_seen), "absent": scores.rows(~is_seen)}
-    return {name: confidence_of(rows) for name, rows in groups.items()}
+    groups = {"seen": is_seen, "absent": ~is_seen}  # one copy of rows at a time
+    return {"all": confidence_of(scores)} | {name: confidence_of(scores.rows(of)) for name, of in groups.items()}

@@ -39,11 +39,11 @@ class RowScores:
 
 def row_scores(logits: Tensor, labels: Tensor) -> RowScores:
     """All four scores of [N, C] logits and [N] labels that are known to fit together."""
-    peak, shift, total, squares, own_e = logits.new_empty(5, len(logits), dtype=_working(logits))
-    for block, e in exponentials(logits, peak, shift, total):
+    peak, shift, total, squares, own, own_e = logits.new_empty(6, len(logits), dtype=_working(logits))
+    for block, rows, e in exponentials(logits, peak, shift, total):
+        own[block] = rows.gather(1, labels[block, None]).squeeze(1)
         own_e[block] = e.gather(1, labels[block, None]).squeeze(1)
         squares[block] = e.square_().sum(dim=1)
-    own = logits.gather(1, labels[:, None]).squeeze(1).to(peak.dtype)
     top = _top(peak, shift, total)
     return RowScores(
         nll=total.double().log() - _power(own, shift) / _LOG2E,
@@ -55,16 +55,15 @@ def row_scores(logits: Tensor, labels: Tensor) -> RowScores:
 
 def top_label(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Only `top` and `right` of the row scores: one maximum, one exponential and one sum per logit."""
-    peak, shift, total = logits.new_empty(3, len(logits), dtype=_working(logits))
-    for _ in exponentials(logits, peak, shift, total):
-        pass
-    own = logits.gather(1, labels[:, None]).squeeze(1).to(peak.dtype)
+    peak, shift, total, own = logits.new_empty(4, len(logits), dtype=_working(logits))
+    for block, rows, _ in exponentials(logits, peak, shift, total):
+        own[block] = rows.gather(1, labels[block, None]).squeeze(1)
     top = _top(peak, shift, total)
     return top, _right(logits, labels, own == peak, top)
 
 
-def exponentials(logits: Tensor, peak: Tensor, shift: Tensor, total: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """exp(z - shift) [R, C] by blocks of rows, in a buffer that is used again.
+def exponentials(logits: Tensor, peak: Tensor, shift: Tensor, total: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Blocks of rows, their logits [R, C], and exp(z - shift) [R, C] in a buffer that is used again.
 
     Fills `peak`, the largest logit of each row, and `total`, the sum of its exponentials. The shift is 0 where no
     exponential can overflow, nor vanish and matter, which spares a pass; else it is the peak. Taken as powers
@@ -83,7 +82,7 @@ def exponentials(logits: Tensor, peak: Tensor, shift: Tensor, total: Tensor) -> 
             shift[block] = peak[block]
             torch.sub(rows, peak[block, None], out=e).mul_(_LOG2E)
         torch.sum(e.exp2_(), dim=1, out=total[block])
-        yield block, e
+        yield block, rows, e
 
 
 def _power(z: Tensor, shift: Tensor) -> Tensor:
