@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from reclaim.core.errors import BadInput
 from reclaim.core.extras import require
 from reclaim.core.files import atomic_file
+from reclaim.models.forward import run
 
 __all__ = ["TOLERANCE", "check_extra", "save_onnx"]
 
@@ -71,6 +72,7 @@ def save_onnx(
 
 def _program(module: nn.Module, rows: Tensor, names: list[str]) -> Any:
     """The module as torch's ONNX program."""
+    run(module, rows)  # what it cannot take, it refuses in its own words, and not in those of the tracing
     try:
         with _silence():
             shapes = ({0: torch.export.Dim("rows")},)

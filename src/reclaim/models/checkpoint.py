@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +105,6 @@ def _load_torch(path: Path) -> Any:
             f"{path} needs code to be read (a pickle of more than tensors), and Reclaim runs no code from files.\n"
             "  Save the state dict alone: torch.save(model.state_dict(), path), or as .safetensors."
         ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # whatever the reader of a damaged file trips over, IndexError and struct.error too
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BadInput(f"{path} is not a whole torch file: {reason}. Was it copied completely?") from error

@@ -20,8 +20,19 @@ __all__ = ["evaluating", "logits_in", "logits_of", "run"]
 
 
 def run(module: nn.Module, x: Inputs) -> Any:
-    """What the network answers to inputs [B, …]."""
-    return module(x) if isinstance(x, Tensor) else module(**x)
+    """What the network answers to inputs [B, …], or an error that shows what it was given."""
+    try:
+        return module(x) if isinstance(x, Tensor) else module(**x)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise BadInput(
+            f"the network cannot take inputs of shape {shapes(x)}: {reason}",
+            Argument("image_size", "say how inputs are prepared"),
+            Argument("mean"),
+            Argument("std"),
+        ) from error
 
 
 def logits_in(answer: Any) -> Tensor:
@@ -43,18 +54,7 @@ def logits_in(answer: Any) -> Tensor:
 
 def logits_of(module: nn.Module, x: Inputs) -> Tensor:
     """The logits [B, C] for inputs [B, …], or an error that shows what the network was given."""
-    try:
-        answer = run(module, x)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError) as error:
-        raise BadInput(
-            f"the network cannot take inputs of shape {shapes(x)}: {str(error).splitlines()[0]}",
-            Argument("image_size", "say how inputs are prepared"),
-            Argument("mean"),
-            Argument("std"),
-        ) from error
-    return logits_in(answer)
+    return logits_in(run(module, x))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from reclaim.core.errors import BadInput
@@ -79,12 +78,12 @@ def reliability(snapshot: Snapshot, *, resamples: Whole = 100, seed: Seed = 0) -
     odds = absent_log_odds(z, snapshot.seen)
     asked = bool(odds.isfinite().any())
 
-    def of(rows: Tensor, classwise: Binned) -> GroupReliability:
+    def of(rows: Tensor | slice, classwise: Binned) -> GroupReliability:
         together = None if snapshot.groups is None else snapshot.groups[rows]
         return _group(scores.rows(rows), classwise, resamples, seed, together)
 
     return Reliability(
-        all=of(torch.ones_like(is_seen), both),
+        all=of(slice(None), both),
         seen=of(is_seen, seen),
         absent=of(~is_seen, absent),
         question_parts=brier_parts(odds.sigmoid(), ~is_seen) if asked else None,

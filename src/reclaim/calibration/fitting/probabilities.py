@@ -12,7 +12,7 @@ from reclaim.core.arrays import A, as_kind, as_tensor
 
 __all__ = ["TRACE", "binary_newton", "class_by_class", "cooled", "inside_probabilities", "joined", "log_odds", "traced"]
 
-_COLUMNS = 1 << 28  # bytes of the columns that are held at once where rows are read for each class
+_COLUMNS = 1 << 25  # bytes of the columns that are held at once where rows are read for each class
 
 TRACE = 0.01  # of the given probability is mixed into maps that are flat in places, so that order and zeros survive
 
@@ -25,16 +25,19 @@ def cooled(z: Tensor, temperature: float) -> Tensor:
 def class_by_class(rows: Rows, temperature: float) -> Iterator[Tensor]:
     """The probabilities [N] of every row, of one seen class after the other, float64.
 
-    Rows are read once for as many classes as take 256 MB, so that no [N, K] is held where there are many rows.
+    Rows are read once for as many classes as take 32 MB, so that no [N, K] is held where there are many rows.
     """
+    (total,) = rows.per_row(1, lambda z, _: (z.double() / temperature).logsumexp(dim=1)[None])
     most = max(1, _COLUMNS // (8 * len(rows)))
-    for some in torch.arange(rows.num_classes).split(most):
-        first, last = int(some[0]), int(some[-1]) + 1
-
-        def of_some(z: Tensor, _: Tensor, first: int = first, last: int = last) -> Tensor:
-            return cooled(z, temperature)[:, first:last].T
-
-        yield from rows.per_row(last - first, of_some)
+    for first in range(0, rows.num_classes, most):
+        held, start = total.new_empty(min(most, rows.num_classes - first), len(rows)), 0
+        for z, _ in rows.blocks():
+            part = slice(start, start + len(z))
+            held[:, part] = (z[:, first : first + most].double() / temperature - total[part, None]).exp_().T
+            start += len(z)
+        for column in held:
+            yield column.clone()  # of its own, so that these columns go before the next ones come
+        del held, column
 
 
 def inside_probabilities(

@@ -95,9 +95,10 @@ def _rows(path: Path, floor: float | None, *, seen_rows: bool, all_classes: bool
 
 def _print(head: str, fitted: Any, rows: "Snapshot") -> None:
     from reclaim.calibration.files import calibrator_record
-    from reclaim.report.evaluate import evaluate
+    from reclaim.snapshots.metrics.confidence import confidence_of
+    from reclaim.snapshots.metrics.row_scores import row_scores
 
-    before, made = (evaluate(x).confidence for x in (rows, rows.through(fitted)))
+    before, made = (confidence_of(row_scores(x.logits, x.known_labels)) for x in (rows, rows.through(fitted)))
     page = console()
     page.print(head)
     own = calibrator_record(fitted)

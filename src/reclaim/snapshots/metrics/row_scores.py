@@ -32,8 +32,8 @@ class RowScores:
     top: Tensor
     right: Tensor
 
-    def rows(self, which: Tensor) -> RowScores:
-        """The same of only the rows `which` ([N] bool, or indices)."""
+    def rows(self, which: Tensor | slice) -> RowScores:
+        """The same of only the rows `which` ([N] bool, indices, or a slice, which copies none)."""
         return RowScores(self.nll[which], self.brier[which], self.top[which], self.right[which])
 
 
