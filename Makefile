@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PAPERS = $(subst _,-,$(basename $(notdir $(filter-out %/__init__.py,$(wildcard src/reclaim/papers/published/*.py)))))
 export RECLAIM_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-gpu lint bench long tables clean
+.PHONY: demo test test-gpu lint audit battery mutants bench long tables clean
 
 demo: $(VENV)/ready
 	$(BIN)/reclaim demo
@@ -22,6 +22,23 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# whether a vulnerability is known in what constraints.txt names; says "not audited" where nobody can be asked
+audit: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit || true
+	$(BIN)/python -m tests.audit
+
+# what users may bring, tried many times: make battery SEED=1 TRIES=6000
+SEED ?= 0
+TRIES ?= 6000
+battery: $(VENV)/ready
+	$(BIN)/python -m tests.battery --seed $(SEED) --tries $(TRIES)
+
+# small faults put into one room, and how many of them its tests see: make mutants ROOM=selectors
+ROOM ?= selectors
+COUNT ?= 40
+mutants: $(VENV)/ready
+	$(BIN)/python -m tests.mutants $(ROOM) --seed $(SEED) --count $(COUNT)
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks.speed.trade_off_curve

@@ -1,0 +1,39 @@
+"""The tools that judge the project say what they did, and nothing better."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.audit import said
+from tests.mutants import faults_of
+
+
+@pytest.mark.parametrize(
+    ("output", "errors", "message", "code"),
+    [
+        ("", "ERROR: no connection", "not audited: ERROR: no connection", 0),
+        ("No known vulnerabilities found", "", "not audited: no answer", 0),
+        ('{"dependencies": []}', "", "not audited: 0 of 0", 0),
+        ([{"name": "a", "skip_reason": "?"}, {"name": "b", "version": "1", "vulns": []}], "", "not audited: 1 of 2", 0),
+        ([{"name": "b", "version": "1", "vulns": []}], "", "1 packages audited, no vulnerability is known", 0),
+        ([{"name": "b", "version": "1", "vulns": [{"id": "CVE-1"}]}], "", "b 1: CVE-1", 1),
+    ],
+)
+def test_an_audit_without_answers_is_none(output: object, errors: str, message: str, code: int) -> None:
+    text = output if isinstance(output, str) else json.dumps({"dependencies": output})
+    told, number = said(text, errors)
+    assert message in told and number == code
+
+
+def test_a_fault_changes_one_place_and_the_file_still_parses() -> None:
+    file = Path(__file__).parent.parent.parent / "src/reclaim/calibration/selectors/retention_budget.py"
+    content = file.read_bytes()
+    faults = faults_of(file)
+    assert len(faults) > 50
+    for fault in faults:
+        changed = fault.put_into(content)
+        assert ast.unparse(ast.parse(changed)) != ast.unparse(ast.parse(content)), fault
+    kinds = {(fault.before, fault.after) for fault in faults}
+    assert ("n < needed", "n <= needed") in kinds or any(after.replace("<=", "<") == before for before, after in kinds)
