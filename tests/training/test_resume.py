@@ -1,6 +1,7 @@
 """A run that was stopped goes on where it was, and ends as if it had not been."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reclaim.core.files import write_json
 from reclaim.core.records import read_json
 from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
-from reclaim.training.resume import resuming
+from reclaim.training.resume import RunState, resuming
 from tests import toys
 from tests.pretended import pretended
 
@@ -170,4 +171,42 @@ def test_a_damaged_state_is_refused_and_named(tmp_path: Path) -> None:
     for lie in ([], {"run": [], "step": 3}, {"run": record["run"], "step": "3"}, {"run": record["run"], "step": -1}):
         write_json(step / "run.json", lie)
         with pytest.raises(BadInput, match=r"run\.json holds something else than it should"), resuming(tmp_path):
+            fit(toys.classifier(), DATA, BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("every", "passing", "within"),
+    [(50.0, 10.0, [6]), (50.0, 50.0, [2, 4, 6]), (9.0, 10.0, [1, 2, 3, 4, 5, 6]), (None, 50.0, [3, 6])],
+)
+def test_within_an_epoch_a_state_is_written_once_the_interval_is_over_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float | None, passing: float, within: list[int]
+) -> None:
+    """Each batch lets the clock go on; by default two minutes lie between two states."""
+    clock, saved = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    written = RunState.save
+
+    def save(state: RunState) -> None:
+        saved.append(state.number)
+        written(state)
+
+    monkeypatch.setattr(RunState, "save", save)
+    with resuming(tmp_path) if every is None else resuming(tmp_path, every=every):
+        for batch in steps(toys.classifier(), DATA, replace(BUDGET, epochs=1)):
+            batch.backward(classification(batch))
+            clock[0] += passing
+            batch.step()
+    assert [number for number in saved if number < 7] == within
+
+
+def test_of_a_damaged_state_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, 3)
+    for reason, told in ((RuntimeError("the lid is off\nand more"), "the lid is off"), (KeyError(), "KeyError")):
+
+        def broken(*_: object, reason: Exception = reason) -> None:
+            raise reason
+
+        monkeypatch.setattr("accelerate.Accelerator.load_state", broken)
+        with pytest.raises(BadInput, match=rf"is damaged: {told}\.\n"), resuming(tmp_path):
             fit(toys.classifier(), DATA, BUDGET)

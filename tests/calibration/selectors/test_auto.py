@@ -70,3 +70,40 @@ def test_without_a_budget_the_strongest_evidence_has_its_own_selector() -> None:
     assert pick() == "average-logit-gap" and pick(before=given.before) == "larger-of-two"
     assert pick(before=given.before, unlabelled=given.unlabelled) == "rate-matching"
     assert pick(unlabelled=given.unlabelled, labelled=given.labelled) == "labelled"
+
+
+def test_a_confidence_reaches_the_certificate_whatever_else_is_given() -> None:
+    for given in (
+        Evidence(seen=EVIDENCE.seen),
+        Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before),
+        replace(EVIDENCE, labelled=None),
+    ):
+        chosen = auto(given, budget=0.2, confidence=0.9)
+        assert chosen.guarantee == retention_budget(given, budget=0.2, confidence=0.9).guarantee
+        assert "with probability 0.9" in chosen.guarantee
+    alone = Evidence(seen=EVIDENCE.seen)
+    assert auto(alone, budget=0.2, confidence=0.9).offset == retention_budget(alone, budget=0.2, confidence=0.9).offset
+
+
+def test_it_tells_what_it_read_and_what_the_budget_was() -> None:
+    n, pair = len(EVIDENCE.seen), Evidence(seen=EVIDENCE.seen, before=EVIDENCE.before)
+    generous, strict = auto(pair, budget=0.3), auto(pair, budget=0.02)
+    assert generous.evidence == {"seen": n, "before": n}
+    assert generous.details == larger_of_two(pair).details | {"unlimited": larger_of_two(pair).offset}
+    assert strict.details == retention_budget(pair, budget=0.02).details | {"unlimited": larger_of_two(pair).offset}
+    given = replace(EVIDENCE, labelled=None)
+    generous = auto(given, budget=0.5)
+    assert generous.evidence == {"seen": n, "unlabelled": len(EVIDENCE.unlabelled)}
+    assert generous.details["unlimited"] == rate_matching(given).offset
+
+
+def test_with_one_seen_class_no_selector_is_taken_that_refuses_it() -> None:
+    given = toys.evidence(c=3)
+    one = torch.tensor([True, False, False])
+
+    def only(rows: Snapshot) -> Snapshot:
+        return replace(rows, seen=one).seen_rows()
+
+    pair = Evidence(seen=only(given.seen), before=only(given.before))
+    assert auto(pair, budget=0.3).offset == retention_budget(pair, budget=0.3).offset
+    assert without_budget(pair) == "average-logit-gap"

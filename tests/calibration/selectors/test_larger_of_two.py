@@ -22,3 +22,11 @@ def test_lowering_absent_logits_raises_it_by_as_much() -> None:
 
 def test_the_pretrained_model_itself_gets_no_offset() -> None:
     assert larger_of_two(Evidence(seen=EVIDENCE.before, before=EVIDENCE.before)).offset == 0
+
+
+def test_it_tells_both_offsets() -> None:
+    chosen = larger_of_two(GIVEN)
+    assert chosen.details["gap_matching"] == gap_matching(GIVEN).offset
+    assert chosen.details["pseudo_absent"] == pseudo_absent(GIVEN).offset
+    assert all(f"{end:.2f}" in chosen.reason for end in (gap_matching(GIVEN).offset, pseudo_absent(GIVEN).offset))
+    assert chosen.evidence == {"seen": len(EVIDENCE.seen), "before": len(EVIDENCE.before)}

@@ -2,8 +2,11 @@
 
 from math import log
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.margin_mixture import margin_mixture
@@ -44,3 +47,48 @@ def test_if_no_population_stands_below_the_seen_one_it_says_so(margin: torch.Ten
     known = rows(normal(500, 6.0, 0), labelled=True)
     with pytest.raises(BadInput, match="no second population"):
         margin_mixture(Evidence(seen=known, unlabelled=rows(margin, labelled=False)))
+
+
+def expected(known: np.ndarray, d: np.ndarray, iterations: int) -> tuple[float, float, float, float]:
+    """Share, mean and variance of the absent rows and the offset, by sums over all pairs in place of a grid."""
+    width = 1.06 * known.std(ddof=1) * len(known) ** -0.2
+
+    def seen_density(x: np.ndarray) -> np.ndarray:
+        return norm.pdf(np.asarray(x)[..., None], known, width).mean(axis=-1)
+
+    f, spread = seen_density(d), d.std(ddof=1)
+    q, m, v = 0.5, np.quantile(d, 0.25), spread**2 / 4
+    for _ in range(iterations):
+        absent = q * norm.pdf(d, m, v**0.5)
+        duty = absent / (absent + (1 - q) * f)
+        q, m = duty.mean(), (duty * d).sum() / duty.sum()
+        v = (duty * (d - m) ** 2).sum() / duty.sum()
+    ends = m, known.mean()
+    offset = brentq(lambda x: float((1 - q) * seen_density(x) - q * norm.pdf(x, m, v**0.5)), *ends)
+    return q, m, v, offset
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 500])
+def test_it_is_expectation_maximisation_as_the_sums_say(iterations: int) -> None:
+    known, mixed = normal(400, 6.0, 0), torch.cat([normal(300, 6.0, 1), 2 * normal(150, 0.5, 2)])
+    given = Evidence(seen=rows(known, labelled=True), unlabelled=rows(mixed, labelled=False))
+    chosen = margin_mixture(given, iterations=iterations)
+    found = [chosen.details[key] for key in ("absent_share", "absent_mean", "absent_variance")]
+    assert [*found, chosen.offset] == pytest.approx(expected(known.numpy(), mixed.numpy(), iterations), rel=1e-3)
+    assert chosen.evidence == {"seen": 400, "unlabelled": 450}
+
+
+def test_multiplying_all_logits_multiplies_it() -> None:
+    known, mixed = normal(400, 6.0, 0), torch.cat([normal(300, 6.0, 1), normal(150, 1.0, 2)])
+    for factor in (1e-3, 1e3):
+        chosen, other = (
+            margin_mixture(Evidence(seen=rows(by * known, labelled=True), unlabelled=rows(by * mixed, labelled=False)))
+            for by in (1.0, factor)
+        )
+        assert other.offset == pytest.approx(factor * chosen.offset, rel=1e-6)
+
+
+def test_one_unlabelled_row_shows_no_population() -> None:
+    known = rows(normal(500, 6.0, 0), labelled=True)
+    with pytest.raises(BadInput, match="no second population"):
+        margin_mixture(Evidence(seen=known, unlabelled=rows(torch.tensor([1.0], dtype=torch.float64), labelled=False)))

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.pseudo_absent import estimated, pseudo_absent
@@ -61,3 +63,31 @@ def test_one_seen_class_is_not_enough() -> None:
     rows = Snapshot(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64), torch.tensor([True, False, False]))
     with pytest.raises(BadInput, match="needs two seen classes"):
         pseudo_absent(Evidence(seen=rows, before=rows))
+
+
+def offsets_by_hand(before: Snapshot, after: Snapshot) -> list[float]:
+    """From which offset on each twin is right, row by row: the change of absent logits, weighed by how probable they
+    were, and four steps of its spread."""
+    absent, found = ~after.seen.numpy(), []
+    for then, now, label in zip(
+        before.logits.double().numpy(), after.logits.double().numpy(), after.labels, strict=True
+    ):
+        change, weight = (now - then)[absent], np.exp(then[absent]) / np.exp(then[absent]).sum()
+        for eighth in (1, 3, 5, 7):
+            twin = then[label] + weight @ change + change.std(ddof=1) * norm.ppf(eighth / 8)
+            others = np.delete(now, label)[np.delete(~absent, label)]
+            if twin > now[absent].max():
+                found.append(others.max() - twin)
+    return sorted(found)
+
+
+def test_twins_are_those_of_a_loop_over_rows() -> None:
+    before, after = GIVEN.before.through(lambda z: 0.7 * z + z.sin()), GIVEN.seen
+    made = estimated(before, after)
+    assert made.won.tolist() == pytest.approx(offsets_by_hand(before, after), abs=1e-3)
+    assert made.num_absent == 4 * made.num_seen == 4 * len(after)
+
+
+def test_with_two_seen_classes_it_is_still_there() -> None:
+    rows = toys.evidence(c=4)
+    assert pseudo_absent(Evidence(seen=rows.seen, before=rows.before)).offset > 0

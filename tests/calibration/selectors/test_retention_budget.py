@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.retention_budget import retention_budget
@@ -126,3 +126,33 @@ def test_the_certificate_is_the_same_whichever_snapshot_has_the_groups(carried_b
     assert found == expected and found.guarantee != retention_budget(Evidence(**kinds)).guarantee
     with pytest.raises(BadInput, match="into other groups"):
         Evidence(seen=grouped, before=replace(rows, groups=torch.arange(1200) // 3))
+
+
+def most_lost(given: Evidence, offset: float, confidence: float | None) -> float:
+    """What the loss is at most with an offset, from each row's answer and both bounds of Clopper and Pearson."""
+    rows, reference = given.seen, given.reference or given.seen
+    lifted = (rows.logits.double() + offset * ~rows.seen).argmax(dim=1) == rows.labels
+    right = reference.logits.argmax(dim=1) == reference.labels
+    n, lost, gained = len(rows), int((right & ~lifted).sum()), int((~right & lifted).sum())
+    if confidence is None:
+        return (lost - gained + 1) / (n + 1)
+    risk = (1 - confidence) / (1 if given.reference is None else 2)
+    return beta.ppf(1 - risk, lost + 1, n - lost) - (beta.ppf(risk, gained, n - gained + 1) if gained else 0.0)
+
+
+@pytest.mark.parametrize("confidence", [None, 0.7, 0.95])
+@pytest.mark.parametrize("referred", [False, True])
+@pytest.mark.parametrize("budget", [0.1, 0.2])
+def test_it_is_the_largest_offset_whose_bound_holds(budget: float, referred: bool, confidence: float | None) -> None:
+    rows = toys.snapshot(n=400, seed=5).seen_rows()
+    other = rows.through(lambda z: z + 0.5 * (7 * z).sin())
+    given = Evidence(seen=rows, reference=other if referred else None)
+    chosen = retention_budget(given, budget=budget, confidence=confidence)
+    m = margins(rows.logits, rows.labels, rows.seen)
+    edges = m.margin[m.hit].sort().values
+    above, below = edges[edges > chosen.offset], edges[(edges < chosen.offset) & (edges > 0)]
+    narrow = 1e-3 * (edges[-1] - edges[0])  # steps that rounding makes are none
+    beyond = float(above[above > above[0] + narrow][0]) + 1e-6
+    assert most_lost(given, chosen.offset, confidence) <= budget < most_lost(given, beyond, confidence)
+    assert all(most_lost(given, float(edge) + 1e-6, confidence) <= budget for edge in below[-20:])
+    assert (chosen.details["budget"], chosen.details["confidence"]) == (budget, confidence)
