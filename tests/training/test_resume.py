@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from reclaim.core.errors import BadInput
 from reclaim.core.files import write_json
@@ -207,6 +208,6 @@ def test_of_a_damaged_state_the_reason_is_told(tmp_path: Path, monkeypatch: pyte
         def broken(*_: object, reason: Exception = reason) -> None:
             raise reason
 
-        monkeypatch.setattr("accelerate.Accelerator.load_state", broken)
+        monkeypatch.setattr(Accelerator, "load_state", broken)
         with pytest.raises(BadInput, match=rf"is damaged: {told}\.\n"), resuming(tmp_path):
             fit(toys.classifier(), DATA, BUDGET)
