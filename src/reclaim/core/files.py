@@ -4,7 +4,6 @@ a kill leaves the old file as it was."""
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -145,7 +144,7 @@ def discard(path: Path, output: Path) -> None:
     """Remove a folder that belongs to an output: whole or not at all, as others see it."""
     if os.path.lexists(path):
         with workspace(output) as space:
-            trash = space.folder / secrets.token_hex(8)
+            trash = space.folder / os.urandom(8).hex()
             disk.replace(path, trash)
             disk.remove_folder(trash)
 
