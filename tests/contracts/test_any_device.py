@@ -155,7 +155,11 @@ def arguments(function: Callable[..., Any]) -> dict[str, Any]:
 
 def made_by(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     made = function(**given)
-    return [(block.start, part.clone()) for block, part in made] if inspect.isgenerator(made) else made
+    return (
+        [(block.start, *(part.clone() for part in parts)) for block, *parts in made]
+        if inspect.isgenerator(made)
+        else made
+    )
 
 
 def takes_arrays(function: Callable[..., Any]) -> set[str]:

@@ -34,8 +34,8 @@ def binned(p: Tensor, hit: Tensor, bins: int = 15, scheme: Scheme = "width") -> 
     """Sum [N] probabilities and [N] outcomes, 0 or 1, by the bins of `bin_of`."""
     p, hit = p.double(), hit.double()
     index, count = bin_of(p, bins, scheme)
-    sums = (torch.bincount(index, weights, minlength=count) for weights in (torch.ones_like(p), p, hit))
-    return Binned(*sums)
+    sums = (torch.bincount(index, weights, minlength=count) for weights in (p, hit))
+    return Binned(torch.bincount(index, minlength=count).double(), *sums)
 
 
 def bin_of(p: Tensor, bins: int = 15, scheme: Scheme = "width") -> tuple[Tensor, int]:
@@ -49,7 +49,7 @@ def bin_of(p: Tensor, bins: int = 15, scheme: Scheme = "width") -> tuple[Tensor,
     """
     p = p.double()
     if scheme == "width":
-        return (p * bins).ceil().long().clamp(1, bins) - 1, bins
+        return (p * bins).ceil_().long().clamp_(1, bins).sub_(1), bins
     ordered = sorted_values(p)
     last = torch.arange(1, bins + 1, device=p.device) * len(p) // bins - 1
     upper = ordered[last[last >= 0]].unique_consecutive()

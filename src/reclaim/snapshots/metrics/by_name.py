@@ -94,8 +94,8 @@ def estimates(
     )
     if "ece-class-wise" in names:
 
-        def classwise(rows: Tensor) -> float | None:
-            return classwise_ece_of(classwise_binned(z, y, rows=rows))
+        def classwise(rows: Tensor | slice) -> float | None:
+            return classwise_ece_of(classwise_binned(z, y, rows=None if isinstance(rows, slice) else rows))
 
         found["ece-class-wise"] = _estimate("ece-class-wise", classwise, CLASSWISE, len(z), resamples, seed)
     return tuple(found[name] for name in names)
@@ -126,14 +126,14 @@ def _of_rows(scores: RowScores, name: str, resamples: int, seed: int, groups: Te
 
 def _estimate(
     name: str,
-    statistic: Callable[[Tensor], float | None],
+    statistic: Callable[[Tensor | slice], float | None],
     estimator: str,
     n: int,
     resamples: int,
     seed: int,
     groups: Tensor | None = None,
 ) -> Estimate:
-    value = statistic(torch.arange(n)) if n else None
+    value = statistic(slice(None)) if n else None
     if value is None or not resamples:
         return Estimate(name, value, estimator, n)
 
