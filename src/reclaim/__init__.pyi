@@ -65,6 +65,7 @@ from reclaim.training.recipes.fine_tune import fine_tune as fine_tune
 from reclaim.training.recipes.frozen_backbone import frozen_backbone as frozen_backbone
 from reclaim.training.recipes.frozen_head import frozen_head as frozen_head
 from reclaim.training.recipes.linear_probe import linear_probe as linear_probe
+from reclaim.training.recipes.lora import lora as lora
 from reclaim.training.recipes.lp_ft import lp_ft as lp_ft
 from reclaim.training.recipes.wise_ft import wise_ft as wise_ft
 

@@ -13,6 +13,8 @@ from reclaim.core.errors import BadInput
 
 __all__ = ["require"]
 
+IMPORT_IT = ("lightning", "peft", "transformers")  # libraries that import torchvision where it is installed
+
 _KEEP: list[torch.library.Library] = []  # a definition lives as long as its library object
 
 
@@ -22,7 +24,7 @@ def require(module: str, extra: str) -> ModuleType:
         raise BadInput(
             f"this needs {module.partition('.')[0]}, which is not installed: pip install 'reclaim[{extra}]'."
         )
-    if module.partition(".")[0] == "torchvision":
+    if module.partition(".")[0] in ("torchvision", *IMPORT_IT) and importlib.util.find_spec("torchvision") is not None:
         _let_torchvision_load()
     return importlib.import_module(module)
 

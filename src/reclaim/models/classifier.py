@@ -15,6 +15,7 @@ from reclaim.core.checks import check_classes, check_same_classes
 from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.protocol import Inputs, Maker
+from reclaim.models.adapters import Adapter
 from reclaim.models.checkpoint import Container
 from reclaim.models.weights import Weights
 
@@ -38,6 +39,7 @@ class Classifier:
         container: the file format it came in.
         recorded: whether `preprocess` is what a file, a library or the user says, and not only assumed.
         guessed: whether `head` is only the last layer registered, until there are data to trace it with.
+        adapter: what was added to the weights of a base, where these weights came so, or are to be written so.
     """
 
     module: nn.Module
@@ -51,6 +53,7 @@ class Classifier:
     container: Container = Container()
     recorded: bool = False
     guessed: bool = False
+    adapter: Adapter | None = None
 
     @property
     def last_layer(self) -> nn.Linear | nn.Conv2d:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from reclaim.core.checks import check_groups
 from reclaim.core.devices import find_device
 from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
+from reclaim.models.adapters import Form, as_peft
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import settled, traced
+from reclaim.models.head import first_row, settled, traced
 from reclaim.models.pairs import Prepare, paired
 from reclaim.models.prepared import Prepared
 from reclaim.repairs.choices import BY_RETRAINING, Choices
@@ -22,6 +24,7 @@ from reclaim.repairs.plan import plan
 from reclaim.repairs.pseudo_cross_validation import Retrain, check_retrain, plan_by_retraining
 from reclaim.repairs.result import Repair
 from reclaim.repairs.rows import MoreEvidence, Part, Rows, divide
+from reclaim.repairs.taking_home import check_form, taken_home
 
 __all__ = ["repair"]
 
@@ -30,8 +33,8 @@ N = TypeVar("N", bound=Network)
 
 def repair(
     before: N,
-    after: N,
-    data: AnyData,
+    after: N | AnyData,
+    data: AnyData | None = None,
     choices: Choices = Choices(),
     *,
     seen: Seen = None,
@@ -41,8 +44,12 @@ def repair(
     prepare: Prepare | None = None,
     inference: Inference = Inference(),
     device: str | None = None,
+    form: Form | None = None,
+    initial: Path | None = None,
 ) -> Repair[N]:
     """Repair a fine-tuned classifier, or a plain module: ``repair(before, after, loader, seen=range(5)).model``.
+
+    A module that peft has wrapped is a pair by itself: ``repair(wrapped, loader, seen=range(5)).model``.
 
     1. Divide the data: held-out rows of seen classes choose, report rows only report (`divide`).
     2. Choose alpha, and shifts of single classes, on half of the held-out rows (`choose_alpha`).
@@ -57,6 +64,8 @@ def repair(
         retrain: the recipe that made `after`, which "pseudo-cross-validation" repeats in place of 2 and 3.
         inference: how networks are run. Examples are decoded once and kept, where memory suffices (`Prepared`).
         device: where they are run, in place of that of `inference`. The repaired model lies where `after` lies.
+        form: whether an adapter becomes an "adapter" again, its default if it can be scaled, or is "merged".
+        initial: the folder of the adapter as it was before training, where its beginning changed the base (PiSSA).
         prepare: "before" or "after": whose way of preparing images is right, where the two are on record with others.
 
     Raises: BadInput, BadKind if models or data do not belong together, or do not hold what is needed.
@@ -65,7 +74,8 @@ def repair(
     check_retrain(choices, retrain)
     inference = inference if device is None else replace(inference, device=device)
     find_device(inference.device)
-    given = _matched(opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference), prepare)
+    given = opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference, initial=initial)
+    given = _matched(given, prepare, form)
     rows, run, source = divide(given.data, choices), given.inference, Prepared()
     mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run, source)
     if choices.select == BY_RETRAINING:
@@ -78,21 +88,25 @@ def repair(
         for model in (given.before, given.after)
     )
     repaired = answered(made, rows.report, run, source=source)
-    return Repair(chosen, _taken_home(made, given.data, after), start, end, repaired, bias)
+    home = taken_home(made, given.before, given.after, chosen.alpha, form, first_row(made, rows.certify.split))
+    return Repair(chosen, _as_given(home, given.data, before), start, end, repaired, bias)
 
 
-def _matched(given: Opened, prepare: Prepare | None) -> Opened:
+def _matched(given: Opened, prepare: Prepare | None, form: Form | None) -> Opened:
     """Both models over the classes of the fine-tuned one, among which those of the data must be, with equal inputs."""
     check_groups(given.data.seen)
+    check_form(given.before, given.after, form)
     before, after = paired(given.before, given.after, prepare)
     after, before = settled(after, given.data), traced(before, given.data)
     before = before if before.classes else before.bind(after.classes)
     return replace(given, before=before.reordered(after.classes), after=after)
 
 
-def _taken_home(model: Classifier, data: Data, given: N) -> N:
-    """The classifier, on record as fine-tuned on the seen classes of the data; its module where one was given."""
-    home: Any = replace(model, seen=data.seen_classes) if isinstance(given, Classifier) else model.module
+def _as_given(model: Classifier, data: Data, given: N) -> N:
+    """The classifier, on record as fine-tuned on the seen classes of the data; where a module was given, its module."""
+    home: Any = replace(model, seen=data.seen_classes)
+    if not isinstance(given, Classifier):
+        home = model.module if model.adapter is None else as_peft(model.adapter, model.head, model.weights)
     repaired: N = home
     return repaired
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from reclaim.core.errors import Argument, BadInput, BadKind
 from reclaim.core.inference import Inference
 from reclaim.data.given import Given, GivenExamples, examples_of, seen_names
 from reclaim.data.records import Data
+from reclaim.models.adapter_pairs import taken_apart
+from reclaim.models.adapters import is_adapted
 from reclaim.models.classifier import Classifier
 from reclaim.models.tracing import trace_head
 from reclaim.repairs.rows import MoreEvidence
@@ -43,38 +46,38 @@ class Opened:
 
 def opened(
     before: Network,
-    after: Network,
-    data: AnyData,
+    after: Network | AnyData,
+    data: AnyData | None,
     evidence: MoreEvidence[AnyData],
     *,
     seen: Seen,
     classes: Sequence[str],
     inference: Inference,
+    initial: Path | None = None,
 ) -> Opened:
     """Classifiers and data from what was given: two classifiers with `Data`, or two modules with a loader or lists.
 
     The head of a module is traced on the first example. Batch size and workers are the loader's, where `inference` does
-    not say them.
+    not say them. A module that peft has wrapped is a pair by itself, or with its base the fine-tuned one of a pair.
 
     Args:
         seen: the classes that the fine-tuning had, as names or as indices; needed with modules.
         classes: with modules, the names of their outputs; by default those of the loader's data set where it names as
             many, else their indices.
+        initial: the folder of an adapter as it was before training, where that changed its base.
 
     Raises: BadInput if two modules answer different numbers of classes; BadKind for a mixture of the two forms.
     """
     if isinstance(before, Classifier) and isinstance(after, Classifier) and isinstance(data, Data):
         named = data if seen is None else data.with_seen(seen_names(seen, data.classes))
         return Opened(before, after, named, evidence.map(_data), inference)
-    if not isinstance(before, nn.Module) or not isinstance(after, nn.Module) or isinstance(data, Data):
-        kinds = ", ".join(type(one).__name__ for one in (before, after, data))
+    alone = data is None and is_adapted(before)
+    rows, end = (after, before) if alone else (data, after)
+    if not isinstance(before, nn.Module) or not isinstance(end, nn.Module) or isinstance(rows, Data | Network | None):
+        kinds = ", ".join(type(one).__name__ for one in (before, after, *([] if data is None else [data])))
         raise BadKind(f"a repair takes two Classifiers and a Data, or two modules and a loader; given: {kinds}.")
-    examples = examples_of(data)
-    if not len(examples.labels):
-        raise BadInput("the data have no rows.")
-    first, last = (_classifier(module, examples) for module in (before, after))
-    if first.num_outputs != last.num_outputs:
-        raise BadInput(f"the two networks answer {first.num_outputs} and {last.num_outputs} classes.")
+    examples = examples_of(rows)
+    first, last = _classifiers(before, end, examples, initial)
     names = tuple(classes) or examples.classes
     if len(names) != last.num_outputs:
         if classes:
@@ -101,10 +104,24 @@ def opened(
     )
 
 
-def _classifier(module: nn.Module, examples: GivenExamples) -> Classifier:
-    first = examples.read(0)
-    x = examples.batched.collate([first, first])  # one row would be lost where a network squeezes its answer
-    return Classifier(module, trace_head(module, x), preprocess=examples.batched, name=type(module).__name__)
+def _classifiers(
+    before: nn.Module, after: nn.Module, examples: GivenExamples, initial: Path | None
+) -> tuple[Classifier, Classifier]:
+    """Both modules as classifiers, with their heads traced; an adapter is merged, and kept beside the weights."""
+    if not len(examples.labels):
+        raise BadInput("the data have no rows.")
+    example = examples.read(0)
+    x = examples.batched.collate([example, example])  # one row would be lost where a network squeezes its answer
+    make, adapter = examples.batched, None
+    if is_adapted(after):
+        alone = before is after or before is after.get_base_model()  # type: ignore[operator]
+        before, after, adapter = taken_apart(after, x, initial=initial, base=None if alone else before)
+    elif is_adapted(before):
+        raise BadKind("`before` is wrapped by peft, and `after` is not: give the networks the other way round.")
+    first, last = (Classifier(m, trace_head(m, x), preprocess=make, name=type(m).__name__) for m in (before, after))
+    if first.num_outputs != last.num_outputs:
+        raise BadInput(f"the two networks answer {first.num_outputs} and {last.num_outputs} classes.")
+    return first, replace(last, adapter=adapter)
 
 
 def _as_loaded(inference: Inference, examples: GivenExamples) -> Inference:
