@@ -16,14 +16,28 @@ TUNE = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs"
 
 
 def started(*words: str, until: str) -> subprocess.Popen[str]:
-    """A command in a process of its own, once a file that matches is there."""
+    """A command in a process of its own, once a file that matches is there; no signal is ignored, as under nohup."""
     command = [sys.executable, "-m", "reclaim", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     deadline = time.monotonic() + 120
     while not list(Path().glob(until)):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.05)
     return process
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    """What it says by its end, which comes within a minute."""
+    try:
+        return process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
 
 
 @pytest.mark.parametrize(
@@ -35,7 +49,7 @@ def test_a_signal_ends_a_command_in_one_message(shop: Path, number: signal.Signa
     before = {path.name for path in Path().iterdir()}
     with started(*TUNE, until="out.partial/state/fit-1/step-*") as process:
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        said = _said(process)
     assert process.returncode == code and said == "reclaim: stopped.\n"
     assert {path.name for path in Path().iterdir()} - before == {"out.partial"}  # from which it goes on
 
@@ -44,7 +58,7 @@ def test_a_signal_ends_a_command_in_one_message(shop: Path, number: signal.Signa
 def test_a_signal_while_other_processes_decode_ends_all_of_them(shop: Path, send: Callable[[int, int], None]) -> None:
     with started(*TUNE, "--workers", "2", until="out.partial/state/fit-1/step-*") as process:
         send(process.pid, signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]  # which waits for everyone who holds the pipe
+        said = _said(process)  # which waits for everyone who holds the pipe
     assert process.returncode == 143 and said == "reclaim: stopped.\n"
     assert not Path(".out.reclaim").exists()
 
