@@ -61,10 +61,11 @@ tables: $(VENV)/ready
 	done
 	for paper in $(PAPERS); do $(BIN)/reclaim paper $$paper --out out/papers/$$paper --force || exit 1; done
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/ready: pyproject.toml constraints.txt tests/finder.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reclaim needs Python 3.11 or newer; say make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[torchvision,data,onnx,peft,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[torchvision,timm,transformers,open-clip,peft,lightning,data,onnx,test]"
+	$(BIN)/python -m tests.finder
 	touch $@
 
 clean:

@@ -5,38 +5,35 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from pathlib import Path
 from types import ModuleType
-
-import torch
+from typing import Any
 
 from reclaim.core.errors import BadInput
+from reclaim.core.operators import define_missing
 
 __all__ = ["require"]
 
-IMPORT_IT = ("lightning", "peft", "transformers")  # libraries that import torchvision where it is installed
-
-_KEEP: list[torch.library.Library] = []  # a definition lives as long as its library object
+_KEEP: list[Any] = []  # a definition lives as long as its library object
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it."""
-    if importlib.util.find_spec(module.partition(".")[0]) is None:
-        raise BadInput(
-            f"this needs {module.partition('.')[0]}, which is not installed: pip install 'reclaim[{extra}]'."
-        )
-    if module.partition(".")[0] in ("torchvision", *IMPORT_IT) and importlib.util.find_spec("torchvision") is not None:
+    """Import `module`, or say which extra brings it. Every optional library comes in by this door.
+
+    Many of them import torchvision where it is installed, and one that was built for CUDA stops at its import beside a
+    CPU torch, for want of two operators. They are defined first; what others import stays as it is.
+    """
+    name = module.partition(".")[0]
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
+        raise BadInput(f"this needs {name}, which is not installed: pip install 'reclaim[{extra}]'.")
+    if module not in sys.modules:
         _let_torchvision_load()
     return importlib.import_module(module)
 
 
 def _let_torchvision_load() -> None:
-    """torchvision built for CUDA stops at import beside a CPU torch, for want of two operators nothing here calls."""
-    if "torchvision" in sys.modules:
+    if "torchvision" in sys.modules or _KEEP:
         return
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _KEEP.append(library)
+    spec = importlib.util.find_spec("torchvision")
+    if spec is not None and spec.origin is not None:
+        _KEEP.append(define_missing(Path(spec.origin).parent))
