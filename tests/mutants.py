@@ -35,7 +35,8 @@ ROOMS = {
     ),
     "calibrators": (
         ["calibration/calibrators", "calibration/fitting"],
-        ["tests/calibration/calibrators", "tests/calibration/fitting", f"{CONTRACTS}/test_every_calibrator.py"],
+        ["tests/calibration/calibrators", "tests/calibration/fitting", f"{CONTRACTS}/test_every_calibrator.py",
+         f"{CONTRACTS}/test_numbers_of_calibrators.py"],
     ),
     "repairs": (["repairs"], ["tests/repairs"]),
     "resume": (["training/resume.py"], ["tests/training/test_resume.py"]),
