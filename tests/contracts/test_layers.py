@@ -25,6 +25,7 @@ PURE = {  # rooms whose files neither print, nor open files, nor read the clock,
     "core": {
         *("files", "disk", "workspace", "stopping", "npz", "records"),
         *("progress", "registry", "extras", "compat", "memory"),
+        *("kinds", "csv_tables", "json_lines", "parquet", "torch_files"),
     },
     "snapshots": {"reading", "sealing", "writing"},
     "calibration": {"files"},

@@ -21,6 +21,7 @@ __all__ = [
     "check_free",
     "discard",
     "existing",
+    "part_of",
     "put_in_place",
     "together",
     "write_json",
@@ -163,3 +164,16 @@ def existing(path: Path) -> Path:
     if not path.is_file():
         raise BadInput(f"{path} is not a file." if path.exists() else f"there is no file {path}.")
     return path
+
+
+def part_of(path: Path, begin: int, end: int) -> bytes:
+    """The bytes of a file from `begin` to before `end`. It is opened for this alone, so that processes share nothing.
+
+    Raises: BadInput if the file has become shorter, or is no longer there.
+    """
+    with existing(path).open("rb") as file:
+        file.seek(begin)
+        part = file.read(end - begin)
+    if len(part) < end - begin:
+        raise BadInput(f"{path} has become shorter since it was opened.")
+    return part

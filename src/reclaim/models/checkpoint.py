@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_file, existing
+from reclaim.core.torch_files import read_torch
 from reclaim.models.state_dicts import COUNTER, Which, chosen, named_like, say_what_is_left, state_dicts
 from reclaim.models.weights import Weights
 
@@ -59,7 +58,7 @@ def load_weights(path: Path, like: Collection[str] = (), which: Which | None = N
         except SafetensorError as error:
             raise BadInput(f"{path} is not a whole safetensors file: {error}. Was it copied completely?") from error
     else:
-        found = _load_torch(path)
+        found = read_torch(path)
     sets = [named for state in state_dicts(found, path) for named in named_like(state, like, path)]
     taken = chosen(sets, which, path)
     say_what_is_left(taken, path)
@@ -93,18 +92,3 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], container: Container
             save_file(state, temporary, metadata={"format": "pt"})
         else:
             torch.save(held, temporary)
-
-
-def _load_torch(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch warns of, it refuses in the next moment
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise BadInput(
-            f"{path} needs code to be read (a pickle of more than tensors), and Reclaim runs no code from files.\n"
-            "  Save the state dict alone: torch.save(model.state_dict(), path), or as .safetensors."
-        ) from error
-    except Exception as error:  # whatever the reader of a damaged file trips over, IndexError and struct.error too
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(f"{path} is not a whole torch file: {reason}. Was it copied completely?") from error
