@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reclaim.core.extras import require
 from tests import toys
 
-__all__ = ["DATA", "Plain", "quiet", "rows", "trained", "wrapped"]
+__all__ = ["DATA", "Plain", "bert", "quiet", "rows", "taught", "trained", "words", "wrapped"]
 
 DATA = toys.data(n=240)
 
@@ -67,3 +67,46 @@ def wrapped(config: Any, net: nn.Module | None = None, *, steps: int = 40) -> tu
     with quiet():
         adapted = peft.get_peft_model(copy.deepcopy(base), config)
         return trained(adapted, steps=steps), base
+
+
+def words(n: int = 160, seed: int = 0, classes: tuple[int, ...] = (0, 1, 2, 3, 4)) -> list[dict[str, Any]]:
+    """Sentences of seven words, three of which are mostly a class's own, with labels: what tokenizers and sets give."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        label = classes[i % len(classes)]
+        own = np.where(random.random(3) < 0.4, random.integers(0, 5, 3), label)
+        ids = np.concatenate([random.integers(5, 15, 4), 15 + 4 * own + random.integers(0, 4, 3)])
+        tokens = torch.from_numpy(random.permutation(ids))
+        rows.append({"input_ids": tokens, "attention_mask": torch.ones_like(tokens), "labels": torch.tensor(label)})
+    return rows
+
+
+def bert(seed: int = 0, num_labels: int = 5) -> Any:
+    """A very small BERT for sequences, with random weights."""
+    transformers: Any = require("transformers", extra="transformers")
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(
+        vocab_size=40,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=12,
+        num_labels=num_labels,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return transformers.BertForSequenceClassification(config).eval()
+
+
+def taught(net: Any, given: list[dict[str, Any]], *, steps: int = 60, rate: float = 0.01) -> Any:
+    """A network of transformers after some steps on these rows."""
+    batch = {key: torch.stack([row[key] for row in given]) for key in given[0]}
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=rate)
+    net.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(**batch).loss.backward()
+        optimizer.step()
+    return net.eval()

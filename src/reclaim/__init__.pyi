@@ -1,6 +1,9 @@
 """The public names, each with the file that holds it: what `from reclaim import …` finds."""
 
+from reclaim.bridges.callbacks import lightning_callback as lightning_callback
+from reclaim.bridges.callbacks import trainer_callback as trainer_callback
 from reclaim.bridges.export import export_onnx as export_onnx
+from reclaim.bridges.own_loop import OwnLoop as OwnLoop
 from reclaim.bridges.sklearn import CalibratedClassifier as CalibratedClassifier
 from reclaim.calibration.calibrators.beta import Beta as Beta
 from reclaim.calibration.calibrators.bias_corrected_temperature import (
@@ -61,6 +64,10 @@ from reclaim.snapshots.writing import save_snapshot as save_snapshot
 from reclaim.training.budget import Budget as Budget
 from reclaim.training.fit import fit as fit
 from reclaim.training.fit import steps as steps
+from reclaim.training.penalties import squared_distance as squared_distance
+from reclaim.training.penalties import start_of as start_of
+from reclaim.training.projections import keep_absent_rows as keep_absent_rows
+from reclaim.training.projections import keep_within as keep_within
 from reclaim.training.recipes.fine_tune import fine_tune as fine_tune
 from reclaim.training.recipes.frozen_backbone import frozen_backbone as frozen_backbone
 from reclaim.training.recipes.frozen_head import frozen_head as frozen_head

@@ -14,6 +14,7 @@ import torch
 import reclaim
 from reclaim.calibration.protocol import Fitted
 from reclaim.cli.main import COMMANDS
+from reclaim.core.extras import require
 from tests import toys
 
 ROOT = Path(reclaim.__file__).parent.parent.parent
@@ -81,6 +82,14 @@ def test_the_example_calibrator_passes_its_own_tests() -> None:
         fitted = made.BrierTemperature.fit(z[seen[y]], y[seen[y]], seen)
         alone = made.BrierTemperature.fit(z[seen[y]][:, seen], (seen.cumsum(0) - 1)[y[seen[y]]])
         assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-4)
+
+
+@pytest.mark.parametrize("page", ["adapters", "your-own-loop"])
+def test_what_a_page_shows_runs_from_its_top_to_its_end(page: str) -> None:
+    require("peft", extra="peft")
+    torch.manual_seed(0)
+    shown = "\n".join(blocks(ROOT / "docs" / f"{page}.md"))
+    exec(compile(shown, page, "exec"), {})
 
 
 @pytest.mark.parametrize("path", sorted([README, *(ROOT / "docs").rglob("*.md")]), ids=lambda p: p.name)

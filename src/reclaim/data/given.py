@@ -19,7 +19,7 @@ from reclaim.core.errors import Argument, BadInput, BadKind, few
 from reclaim.data.inputs.protocol import Augment, Inputs
 from reclaim.data.records import Data, Split
 
-__all__ = ["Batched", "Given", "examples_of", "seen_names"]
+__all__ = ["Batched", "Given", "examples_of", "inputs_in", "labels_in", "seen_names"]
 
 Rows: TypeAlias = Sequence[Any] | Tensor
 Given: TypeAlias = DataLoader[Any] | tuple[Rows, Rows] | list[Rows]

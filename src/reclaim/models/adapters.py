@@ -22,6 +22,7 @@ __all__ = [
     "called",
     "changes_biases",
     "is_adapted",
+    "put_into",
     "quiet",
     "rewrites",
     "saved_parts",
@@ -104,6 +105,21 @@ def as_peft(adapter: Adapter, head: str, theta: Mapping[str, Tensor]) -> Any:
         peft.set_peft_model_state_dict(wrapped, adapter.tensors | whole, adapter.name)
     wrapped.peft_config[adapter.name].init_lora_weights = started
     return wrapped.eval()
+
+
+def put_into(wrapped: Any, repaired: Any) -> bool:
+    """Give a `PeftModel` the weights and the scale of another one of the same parts; False where these differ."""
+    theta = repaired.state_dict()
+    if not is_adapted(repaired) or theta.keys() != wrapped.state_dict().keys():
+        return False
+    wrapped.load_state_dict(theta)
+    layer = require("peft.tuners.lora", extra="peft").LoraLayer
+    for own, other in zip(wrapped.modules(), repaired.modules(), strict=True):
+        if isinstance(own, layer):
+            own.scaling, own.lora_alpha = dict(other.scaling), dict(other.lora_alpha)
+    for name, config in repaired.peft_config.items():
+        wrapped.peft_config[name] = copy.deepcopy(config)
+    return True
 
 
 def _scaled(number: float, alpha: float) -> float:

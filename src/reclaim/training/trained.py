@@ -68,6 +68,6 @@ def put_back(params: Iterable[nn.Parameter | Part]) -> Callable[[], None]:
     @torch.no_grad()
     def put() -> None:
         for parameter, where, start in kept:
-            parameter.index_copy_(0, where, start)
+            parameter.index_copy_(0, where.to(parameter.device), start.to(parameter.device))
 
     return put
