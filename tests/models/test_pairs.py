@@ -1,7 +1,8 @@
 """Pairs of models: exchanged, unrelated, the same twice, and inputs prepared in two ways."""
 
 import logging
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from reclaim.core.errors import BadInput
 from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.text import Texts
 from reclaim.models.classifier import Classifier
 from reclaim.models.networks import digits_cnn
 from reclaim.models.pairs import common_start, paired
@@ -91,3 +93,41 @@ def test_where_one_way_only_is_on_record_it_is_taken_and_said(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         assert [m.preprocess for m in paired(before, after)] == [FIRST, FIRST]
     assert "on record for `before` only; the other model's are prepared so too: channels 1, mean (0.5,)" in caplog.text
+
+
+@dataclass(frozen=True)
+class Spelt:
+    """A tokenizer that says which it is."""
+
+    says: str
+    ids: Callable[[str], Mapping[str, Sequence[int]]] = field(compare=False)
+
+    def __call__(self, text: str) -> Mapping[str, Sequence[int]]:
+        return self.ids(text)
+
+
+def texts(says: str, most: int | None = None) -> Classifier:
+    make = Texts(Spelt(says, lambda text: {"ids": [len(text)]}), most=most)
+    return replace(toys.classifier(), preprocess=make, recorded=True)
+
+
+def test_texts_that_are_prepared_in_two_ways_are_shown_too() -> None:
+    assert paired(texts("words"), texts("words"))[0].preprocess == texts("words").preprocess
+    with pytest.raises(BadInput, match=r"prepare inputs in different ways(.|\n)*before: .*words(.|\n)*after: .*signs"):
+        paired(texts("words"), texts("signs"))
+    with pytest.raises(BadInput, match="most 7"):
+        paired(texts("words"), texts("words", most=7))
+
+
+def test_images_and_what_is_none_are_prepared_in_two_ways() -> None:
+    images = replace(toys.classifier(), preprocess=Preprocess(crop=8), recorded=True)
+    with pytest.raises(BadInput, match=r"prepare images in different ways(.|\n)*before: crop 8(.|\n)*after: Texts, "):
+        paired(images, texts("words"))
+    assert paired(images, texts("words"), "after")[0].preprocess == texts("words").preprocess
+
+
+def test_a_factory_that_is_called_twice_makes_inputs_in_one_way() -> None:
+    def made() -> Classifier:
+        return replace(toys.classifier(), preprocess=Texts(lambda text: {"ids": [len(text)]}), recorded=True)
+
+    assert paired(made(), made())[1].recorded

@@ -58,7 +58,7 @@ def load_weights(path: Path, like: Collection[str] = (), which: Which | None = N
         except SafetensorError as error:
             raise BadInput(f"{path} is not a whole safetensors file: {error}. Was it copied completely?") from error
     else:
-        found = read_torch(path)
+        found = read_torch(path, mapped=True)
     sets = [named for state in state_dicts(found, path) for named in named_like(state, like, path)]
     taken = chosen(sets, which, path)
     say_what_is_left(taken, path)

@@ -95,11 +95,14 @@ class Classifier:
 
     def with_weights(self, theta: Mapping[str, Tensor]) -> Classifier:
         """The same classifier with other weights; a bias the head lacks is added if `theta` has one."""
-        other = self.copy()
-        if f"{self.head}.bias" in theta and other.last_layer.bias is None:
-            other.last_layer.bias = nn.Parameter(self.last_layer.weight.detach().new_zeros(self.num_outputs))
-        other.module.load_state_dict(theta)
-        return other
+        return self.copy().filled(theta)
+
+    def filled(self, theta: Mapping[str, Tensor]) -> Classifier:
+        """This very classifier, with other weights written into its network; as `with_weights`, but for the copy."""
+        if f"{self.head}.bias" in theta and self.last_layer.bias is None:
+            self.last_layer.bias = nn.Parameter(self.last_layer.weight.detach().new_zeros(self.num_outputs))
+        self.module.load_state_dict(theta)
+        return self
 
     def bind(self, names: Sequence[str]) -> Classifier:
         """Settle the classes, given the names that must be among them.

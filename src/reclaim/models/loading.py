@@ -43,10 +43,11 @@ def from_factory(
     made = wrapped(factory(), head, library=library, name=name)
     if checkpoint is None:
         return made
+    made = made.copy()  # what a factory answers again and again stays; anything else goes before the file is read
     weights, container = load_weights(checkpoint, made.weights, which)
     size = head_size(weights, made.head)
     if size not in (None, made.num_outputs) and "num_classes" in inspect.signature(factory).parameters:
-        again = wrapped(factory(num_classes=size), made.head, library=library, name=name)
+        again = wrapped(factory(num_classes=size), made.head, library=library, name=name).copy()
         made = replace(again, guessed=made.guessed)
     return replace(fitted(made, weights, checkpoint), container=container)
 
@@ -78,7 +79,7 @@ def wrapped(
 
 
 def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:
-    """`model` with weights read from `source`; BadInput if they do not fit."""
+    """`model`, whose network nobody else has, with weights read from `source`; BadInput if they do not fit."""
     theirs = model.weights
     missing = [name for name in theirs if name not in weights and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in weights if name not in theirs and name != f"{model.head}.bias"]
@@ -95,7 +96,7 @@ def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:
                 f"the weights in {source} do not fit {model.library}/{model.name}: {name} has shape "
                 f"{list(tensor.shape)} there, {list(theirs[name].shape)} in the network."
             )
-    return model.with_weights({name: theirs[name] for name in theirs if name not in weights} | weights)
+    return model.filled({name: theirs[name] for name in theirs if name not in weights} | weights)
 
 
 def _check_kind(name: str, tensor: Tensor, own: Tensor | None, source: Path) -> None:

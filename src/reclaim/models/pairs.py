@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields, is_dataclass, replace
+from types import FunctionType
 from typing import Literal, TypeAlias
 
 import torch
@@ -82,18 +83,20 @@ def common_start(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], h
 
 def _prepared(before: Classifier, after: Classifier, prepare: Prepare | None) -> tuple[Classifier, Classifier]:
     first, last = before.preprocess, after.preprocess
-    if first == last or not isinstance(first, Preprocess) or not isinstance(last, Preprocess):
+    if first == last or _shown(first) == _shown(last):
         return before, after
+    what = "images" if isinstance(first, Preprocess) or isinstance(last, Preprocess) else "inputs"
     if prepare is None and before.recorded != after.recorded:
         prepare = "before" if before.recorded else "after"
         log.warning(
-            "how images are prepared is on record for `%s` only; the other model's are prepared so too: %s.",
+            "how %s are prepared is on record for `%s` only; the other model's are prepared so too: %s.",
+            what,
             prepare,
             _shown(first if before.recorded else last),
         )
     if prepare is None:
         raise BadInput(
-            "the two models prepare images in different ways, and a pair must see the same ones.\n"
+            f"the two models prepare {what} in different ways, and a pair must see the same ones.\n"
             f"  before: {_shown(first)}\n  after: {_shown(last)}",
             Argument("prepare", "say whose way is right", "after"),
         )
@@ -101,5 +104,18 @@ def _prepared(before: Classifier, after: Classifier, prepare: Prepare | None) ->
     return replace(before, preprocess=right), replace(after, preprocess=right)
 
 
-def _shown(how: Preprocess) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asdict(how).items() if value not in (None, (), False))
+def _shown(how: object) -> str:
+    """What makes inputs, for people and to be compared: its fields, and functions by their names.
+
+    Two functions of one name are taken as one: a factory that is called twice makes two.
+    """
+    if isinstance(how, type | FunctionType):
+        return how.__qualname__
+    if not is_dataclass(how):
+        return type(how).__qualname__
+    own = [(field.name, vars(how)[field.name]) for field in fields(how) if field.compare]
+    said = [f"{name} {_shown(value) if callable(value) else value}" for name, value in own if value not in _NOTHING]
+    return ", ".join(([] if isinstance(how, Preprocess) else [type(how).__name__]) + said)
+
+
+_NOTHING: tuple[object, ...] = (None, (), False, "")
