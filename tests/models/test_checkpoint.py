@@ -1,5 +1,6 @@
 """Checkpoints: handed back the way they came, and no code is run from one."""
 
+import argparse
 import os
 import pickle
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from reclaim.core.errors import BadInput
 from reclaim.models.checkpoint import Container, load_weights, save_weights
+from reclaim.models.directory import load_model
 from tests import toys
 
 THETA = toys.classifier().weights
@@ -67,3 +69,36 @@ def test_a_checkpoint_without_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "other.pth")
     with pytest.raises(BadInput, match=r"holds no state dict .* it holds: epoch, lr"):
         load_weights(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_trainers_arguments_are_left_aside_in_archives_and_in_torchs_older_files(tmp_path: Path, older: bool) -> None:
+    held = {"model": THETA, "args": argparse.Namespace(lr=0.1, data="somewhere")}
+    torch.save(held, tmp_path / "w.pth", _use_new_zipfile_serialization=not older)
+    assert toys.same(load_weights(tmp_path / "w.pth", THETA)[0], THETA)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_network_with_weights_from_a_file_does_not_lie_in_the_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"w{suffix}"
+    save_weights(path, THETA, Container(suffix))
+    model = load_model(f"plain/tests.toys:Net@{path}")
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert toys.same(model.weights, THETA)
+
+
+def test_a_network_that_a_factory_answers_again_and_again_stays_as_it_is(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", THETA)
+    before = toys.copied(ONE.state_dict())
+    models = [load_model(f"plain/{__name__}:the_one@{tmp_path / 'w.safetensors'}") for _ in range(2)]
+    assert toys.same(ONE.state_dict(), before) and models[0].module is not models[1].module
+    assert toys.same(models[0].weights, THETA)
+
+
+ONE = toys.Net()
+
+
+def the_one() -> torch.nn.Module:
+    """A factory that makes nothing."""
+    return ONE
