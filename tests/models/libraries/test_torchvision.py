@@ -97,3 +97,18 @@ def test_weights_of_another_architecture_are_refused_with_the_first_names(tmp_pa
     save_weights(tmp_path / "w.pth", zoo.squeezenet1_1().state_dict(), Container(".pth"))
     with pytest.raises(BadInput, match=r"missing: conv1\.weight, .*\n  unexpected: features\.0\.weight"):
         load_model(f"torchvision/resnet18@{tmp_path / 'w.pth'}")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("fasterrcnn_resnet50_fpn", "a detector"),
+        ("fcn_resnet50", "a model that labels each pixel"),
+        ("r3d_18", "a classifier of videos"),
+        ("quantized_resnet18", "a quantised network"),
+        ("raft_small", "a model of motion"),
+    ],
+)
+def test_a_model_for_another_task_is_called_what_it_is(name: str, what: str) -> None:
+    with pytest.raises(BadInput, match=f"torchvision's {name} is {what}"):
+        load_model(f"torchvision/{name}")

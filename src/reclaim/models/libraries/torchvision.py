@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from reclaim.core.errors import unknown
+from reclaim.core.errors import BadInput, unknown
 from reclaim.core.extras import require
 from reclaim.data.classes.imagenet import imagenet_ids
 from reclaim.data.inputs.image import Preprocess
@@ -18,6 +18,14 @@ from reclaim.models.loading import fitted, head_size, wrapped
 from reclaim.models.state_dicts import Which
 
 __all__ = ["torchvision"]
+
+OTHERS = {
+    "detection": "a detector",
+    "segmentation": "a model that labels each pixel",
+    "video": "a classifier of videos",
+    "optical_flow": "a model of motion",
+    "quantization": "a quantised network, whose weights are whole numbers and cannot be mixed",
+}
 
 
 def torchvision(
@@ -33,7 +41,7 @@ def torchvision(
     zoo = require("torchvision.models", extra="torchvision")
     known = zoo.list_models(module=zoo)
     if name not in known:
-        raise unknown("torchvision model", name, known)
+        raise _no_classifier(zoo, name) or unknown("torchvision model", name, known)
     default = zoo.get_model_weights(name).DEFAULT
     preset = _preset(default.transforms())
     module = zoo.get_model(name, weights=None)
@@ -49,6 +57,16 @@ def torchvision(
     if model.num_outputs == 1000:
         model = replace(model, namings=(imagenet_ids(), _unique(default.meta["categories"])))
     return replace(fitted(model, theta, checkpoint or Path(default.url)), container=container)
+
+
+def _no_classifier(zoo: Any, name: str) -> BadInput | None:
+    """What a model of torchvision is that is no classifier of images; None if there is none of that name."""
+    if name not in zoo.list_models():
+        return None
+    room = zoo.get_model_builder(name).__module__.removeprefix(f"{zoo.__name__}.").partition(".")[0]
+    return BadInput(
+        f"torchvision's {name} is {OTHERS.get(room, 'no classifier of images')}; Reclaim repairs classifiers of images."
+    )
 
 
 def _preset(preset: Any) -> Preprocess:
