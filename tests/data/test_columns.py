@@ -27,6 +27,11 @@ def parquet(tmp_path: Path, **columns: list[object]) -> str:
     return str(tmp_path / "d.parquet")
 
 
+def test_a_row_without_a_split_is_refused_and_not_put_into_one_called_none(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="2 rows have no value in 'split', the first of them row 1"):
+        load_data(parquet(tmp_path, label=[0, 1, 0, 1], split=["train", None, "val", None]))
+
+
 @pytest.mark.parametrize("kind", ["U3", "S3"])
 def test_labels_may_be_names_of_classes(tmp_path: Path, kind: str) -> None:
     data = opened(tmp_path, label=np.array(["cat", "ant", "cat", "dog", "ant", "dog"], dtype=kind))

@@ -115,7 +115,7 @@ def test_a_guess_of_names_is_said_each_time_and_a_name_is_no_guess(caplog: pytes
 
 def test_names_that_look_alike_are_shown_letter_by_letter() -> None:
     model = replace(toys.classifier(), classes=("caf\u00e9", "1", "cat", "dog", "elk"))
-    with pytest.raises(BadInput, match=r"not the same name: 'cafe\\u0301' and 'caf\\xe9'"):
+    with pytest.raises(BadInput, match=r"not the same name: .*'cafe\\u0301' and 'caf\\xe9'"):
         model.bind(("cafe\u0301", "01", "cat"))
     with pytest.raises(BadInput) as refused:
         model.bind(("bee", "cat"))

@@ -53,6 +53,18 @@ def test_a_mapping_is_given_by_name() -> None:
     assert torch.equal(logits_of(Sum(), x), 3 * Z)
 
 
+class Picky(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.ndim == 4, "four dimensions"
+        return x.mean((1, 2, 9))
+
+
+@pytest.mark.parametrize(("shape", "why"), [((2, 3), "four dimensions"), ((2, 3, 4, 4), "Dimension out of range")])
+def test_whatever_a_network_raises_of_its_inputs_is_one_message(shape: tuple[int, ...], why: str) -> None:
+    with pytest.raises(BadInput, match=f"cannot take inputs of shape .*: {why}"):
+        logits_of(Picky(), torch.zeros(shape))
+
+
 def test_what_the_network_cannot_take_is_shown() -> None:
     with pytest.raises(BadInput, match=r"cannot take inputs of shape left: \[3\], right: \[2\]"):
         logits_of(Sum(), {"left": Z, "right": Z[:, :2]})

@@ -95,6 +95,9 @@ def test_what_holds_no_logits_is_no_snapshot(tmp_path: Path, monkeypatch: pytest
     index_of(Path("odd.safetensors")).write_text("3")
     Path("empty").touch()
     Path("garbage").write_bytes(bytes(range(256)))
+    newer = bytearray(Path("data.npz").read_bytes())
+    newer[newer.index(b"PK\x01\x02") + 6] = 103  # needs version 10.3 of the format
+    Path("newer.npz").write_bytes(newer)
     Path("zip").write_bytes(b"\x00" * 99 + b"PK\x05\x06" + b"\x01" * 40)  # as such a file ends, and nothing before it
     for name in (
         *(path.name for path in tmp_path.iterdir()), "large.safetensors", "odd.safetensors", ".", "..", str(tmp_path),

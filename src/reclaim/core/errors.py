@@ -13,7 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Argument", "BadInput", "BadKind", "Diverged", "alike", "few", "unknown", "within"]
+__all__ = [
+    "Argument",
+    "BadInput",
+    "BadKind",
+    "Diverged",
+    "alike",
+    "difference",
+    "few",
+    "look_alike",
+    "unknown",
+    "within",
+]
 
 
 @dataclass(frozen=True)
@@ -90,34 +101,36 @@ def few(items: Iterable[object], most: int = 5) -> str:
     return ", ".join(words[:most]) + (f", … ({len(words)} in all)" if len(words) > most else "")
 
 
-def alike(missing: Iterable[str], known: Iterable[str]) -> str:
-    """A line of a message on names that are missing only for what the eye does not see; empty where there are none.
+def look_alike(name: str) -> str:
+    """What names have in common that people read as one.
 
-    Names are alike that differ in their Unicode form, in case, or in blanks at the ends.
+    Left out are the form of Unicode, letters without width, case, blanks at the ends, and zeros in front of a number.
     """
-    there: dict[str, str] = {}
-    for name in known:
-        there.setdefault(_plain(name), name)
-    pairs = [(name, there[_plain(name)]) for name in sorted(missing) if there.get(_plain(name), name) != name]
-    if not pairs:
-        return ""
-    shown = (f"{name!a} and {other!a} ({_difference(name, other)})" for name, other in pairs)
-    return f"\n  Alike to the eye, but not the same name: {few(shown, 3)}."
+    shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+    plain = " ".join(unicodedata.normalize("NFKC", shown).casefold().split())
+    plain = unicodedata.normalize("NFKC", plain)  # small letters may come apart
+    return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
 
 
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
-
-
-def _difference(a: str, b: str) -> str:
-    """By what two names differ that are alike."""
-    if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
-        return "another Unicode form"
+def difference(a: str, b: str) -> str:
+    """By what two names differ that look alike."""
+    if a.isdigit() and b.isdigit():
+        return "leading zeros"
     if " ".join(a.split()) == " ".join(b.split()):
         return "blanks"
-    if a.casefold() == b.casefold():
-        return "upper and lower case"
-    return "case, blanks or Unicode form"
+    if unicodedata.normalize("NFKC", a) == unicodedata.normalize("NFKC", b):
+        return "the form of Unicode"
+    return "upper and lower case" if a.casefold() == b.casefold() else "case, blanks or the form of Unicode"
+
+
+def alike(missing: Iterable[str], known: Iterable[str]) -> str:
+    """A line of a message on names that are missing only for what the eye does not see; empty where there are none."""
+    there: dict[str, str] = {}
+    for name in known:
+        there.setdefault(look_alike(name), name)
+    pairs = [(name, there.get(look_alike(name), name)) for name in sorted(missing)]
+    shown = [f"{name!a} and {other!a} ({difference(name, other)})" for name, other in pairs if name != other]
+    return f"\n  Alike to the eye, but not the same name: {few(shown, 3)}." if shown else ""
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> BadInput:

@@ -127,7 +127,10 @@ def splits_of(whole: Split, values: Any, path: Path) -> dict[str, Split]:
     """
     if values is None:
         return {"all": whole}
-    which = texts(values, "split", path, len(whole))
+    array = np.asarray(values)
+    if array.dtype != np.uint8:  # which may be the bytes of names
+        _check_whole(check_column(array, "split", path), "split", path)
+    which = texts(array, "split", path, len(whole))
     _check_whole(np.array(which, dtype=object), "split", path)
     one_name_each(dict.fromkeys(which), f"the column 'split' of {path}")
     array = np.array(which)

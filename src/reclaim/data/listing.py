@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reclaim.core.errors import BadInput
+from reclaim.core.terminal import printable
 from reclaim.data.inputs.decoding import SUFFIXES, is_image, suffix_of
-from reclaim.data.report import LeftOut, printable
+from reclaim.data.report import LeftOut
 
 __all__ = ["Folder", "Listing"]
 

@@ -7,7 +7,7 @@ import mmap
 
 import numpy as np
 
-from reclaim.data.report import printable
+from reclaim.core.terminal import printable
 
 __all__ = ["KINDS", "Noticed"]
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 KINDS = {
     "turned": "has an orientation tag; such images are read as stored, and turned with the argument `upright`",
     "several_frames": "has several pictures (an animation, or pages); of such files the first one is read",
-    "transparent": "is transparent in part; a network of 1 or 3 channels gets the colours stored there",
+    "transparent": "is transparent in part; a network of other than 4 channels gets the colours stored there",
 }
 
 

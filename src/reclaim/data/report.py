@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from reclaim.core.errors import few
+from reclaim.core.terminal import printable
 
-__all__ = ["LeftOut", "Report", "counts_of", "printable"]
+__all__ = ["LeftOut", "Report", "counts_of"]
 
 MOST = 100  # names that a record keeps of one reason
 QUIET = ("hidden", "of other programs")  # what nobody takes for an example
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not print as it stands."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import BadInput, difference, few, look_alike
 
-__all__ = ["SPLITS", "check_alike", "in_order", "look_alike", "one_name_each", "split_called"]
+__all__ = ["SPLITS", "check_alike", "in_order", "one_name_each", "split_called"]
 
 _CALLED = {
     "train": "train training trainset train_set training_set",
@@ -50,16 +50,6 @@ def _by_number(name: str) -> tuple[int, str]:
     return len(name.lstrip("0")), name.lstrip("0")
 
 
-def look_alike(name: str) -> str:
-    """What names have in common that people read as one.
-
-    Left out are the form of Unicode, letters without width, case, blanks at the ends, and zeros in front of a number.
-    """
-    shown = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
-    plain = " ".join(unicodedata.normalize("NFC", shown.casefold()).split())
-    return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
-
-
 def check_alike(places: Mapping[str, Collection[str]]) -> None:
     """Raise if names of classes look alike and are none the less different.
 
@@ -78,7 +68,7 @@ def check_alike(places: Mapping[str, Collection[str]]) -> None:
             shown = few([f"{name!a} in {place}" for name, place in spellings.items()])
             raise BadInput(
                 f"names of classes look alike and are not the same: {shown}.\n"
-                f"  They differ by {_difference(spellings)}. Give one class one name everywhere."
+                f"  They differ by {difference(*list(spellings)[:2])}. Give one class one name everywhere."
             )
 
 
@@ -88,14 +78,3 @@ def _told_apart(spellings: set[str], places: Mapping[str, Collection[str]]) -> b
     only_case = len(plain) == len(spellings) and plain == spellings
     digits = any(name.isdigit() for name in spellings)
     return only_case and not digits and any(spellings <= set(names) for names in places.values())
-
-
-def _difference(names: Iterable[str]) -> str:
-    first, second, *_ = names
-    if first.isdigit() and second.isdigit():
-        return "leading zeros"
-    if " ".join(first.split()) == " ".join(second.split()):
-        return "blanks"
-    if unicodedata.normalize("NFC", first) == unicodedata.normalize("NFC", second):
-        return "the form of Unicode (composed or not)"
-    return "upper and lower case" if first.casefold() == second.casefold() else "case, blanks or the form of Unicode"

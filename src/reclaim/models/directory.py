@@ -54,8 +54,10 @@ class _About:
             sizes = {"resize": images.resize, "crop": images.crop}
             if wrong := [f"{key} {size}" for key, size in sizes.items() if size is not None and size < 1]:
                 raise BadInput(f"preprocess has sizes of images below 1 pixel: {few(wrong)}.")
-            if images.channels not in (None, 1, 3):
-                raise BadInput(f"preprocess has {images.channels} channels; images have 1 (grey) or 3 (colour).")
+            if images.channels not in (None, 1, 3, 4):
+                raise BadInput(
+                    f"preprocess has {images.channels} channels; images have 1 (grey), 3 (colour) or 4 (transparent)."
+                )
 
 
 def load_model(

@@ -23,9 +23,9 @@ def run(module: nn.Module, x: Inputs) -> Any:
     """What the network answers to inputs [B, …], or an error that shows what it was given."""
     try:
         return module(x) if isinstance(x, Tensor) else module(**x)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, BadInput):
         raise
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # whatever a network says of inputs that it was not made for
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise BadInput(
             f"the network cannot take inputs of shape {shapes(x)}: {reason}",

@@ -20,7 +20,7 @@ MOST = 24  # shapes to try
 def first_channels(module: nn.Module) -> int | None:
     """Channels that the first convolution takes; None without one, or if they are not those of an image."""
     first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first.in_channels if first is not None and first.in_channels in (1, 3) else None
+    return first.in_channels if first is not None and first.in_channels in (1, 3, 4) else None
 
 
 def sample_inputs(module: nn.Module, preprocess: Maker) -> Iterator[Tensor]:

@@ -96,7 +96,7 @@ def is_snapshot(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return "logits.npy" in archive.namelist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # damaged, or of a version of the format that Python has not
         return False
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from reclaim.core.errors import BadInput
 from reclaim.data.inputs.image import Preprocess
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -24,6 +25,20 @@ def test_channels_are_converted_where_they_must() -> None:
     assert Preprocess(channels=1)(PICTURE).shape == (1, 20, 30)
     assert Preprocess(channels=3)(PICTURE[:, :, 0]).shape == (3, 20, 30)
     assert Preprocess()(PICTURE[:, :, 0]).shape == (1, 20, 30)
+
+
+def test_how_transparent_a_file_is_is_no_colour() -> None:
+    """A network without a convolution, which takes any number of channels, must not average over it."""
+    alpha = np.full((20, 30, 1), 7, dtype=np.uint8)
+    clear = Image.fromarray(np.concatenate([PICTURE, alpha], axis=2))
+    grey = Image.fromarray(np.concatenate([PICTURE[:, :, :1], alpha], axis=2))
+    assert torch.equal(Preprocess()(clear), Preprocess()(PICTURE))
+    assert torch.equal(Preprocess()(grey), Preprocess()(PICTURE[:, :, 0]))
+    assert Preprocess(channels=4)(clear).shape == (4, 20, 30)
+    with pytest.raises(BadInput, match="the network takes 4 channels"):
+        Preprocess(channels=4)(Image.fromarray(PICTURE))
+    with pytest.raises(BadInput, match="the network takes 4 channels"):
+        Preprocess(channels=4)(Image.fromarray(np.full((20, 30), 0.5, dtype=np.float32)))
 
 
 def test_sizes_go_by_the_shorter_side_and_the_centre() -> None:

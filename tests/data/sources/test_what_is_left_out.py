@@ -247,7 +247,7 @@ def test_a_name_that_is_not_utf8_is_refused_and_a_file_may_have_one(tmp_path: Pa
     os.link(tmp_path / "ant" / "0.png", os.fsencode(tmp_path / "ant") + b"/\xff.png")
     (tmp_path / "ant" / os.fsdecode(b"\xfe.txt")).touch()
     data = open_source(str(tmp_path))
-    assert len(data.split("all")) == 2 and left_out(data)["with the suffix .txt"][1] == (r"ant/\udcfe.txt",)
+    assert len(data.split("all")) == 2 and left_out(data)["with the suffix .txt"][1] == (r"ant/\xfe.txt",)
     picture(tmp_path / os.fsdecode(b"\xff") / "0.png")
     with pytest.raises(BadInput, match="is not UTF-8"):
         load_data(str(tmp_path))

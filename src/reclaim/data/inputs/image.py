@@ -21,6 +21,7 @@ from reclaim.data.inputs.protocol import Augment, Inputs, stack
 __all__ = ["Preprocess"]
 
 _MODES = {1: "L", 3: "RGB"}
+_WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Preprocess:
     already, images among them [channels, H, W] or [H, W]; they are only normalised. So are numbers of one row.
 
     Attributes:
-        channels: 1 for grey, 3 for colour; None leaves the channels as they are.
+        channels: 1 for grey, 3 for colour, 4 for colours of a file with its transparency, which are not converted; None
+            leaves the channels as they are, but for the transparency of files, which is no colour.
         resize: the shorter side in pixels after resizing; None leaves the size.
         crop: the side of the square cut from the centre, in pixels; None cuts nothing.
         mean, std: per channel, subtracted and divided after scaling; empty for neither.
@@ -84,7 +86,8 @@ class Preprocess:
             x = x[None] if x.ndim == 2 else x
         else:
             image = example if isinstance(example, Image.Image) else as_image(np.asarray(example))
-            x = self._image(image, augment, random or np.random.default_rng(0))
+            opaque = image is example and self.channels is None
+            x = self._image(image, opaque, augment, random or np.random.default_rng(0))
         self._check_channels(x)
         if self.mean:
             shape = (-1,) + (1,) * (x.ndim - 1)
@@ -103,10 +106,12 @@ class Preprocess:
         why = "mean and standard deviation are given for" if self.mean else "the network takes"
         raise BadInput(f"{why} {wanted} channels, and inputs of shape {list(x.shape)} have others{last}.")
 
-    def _image(self, image: Image.Image, augment: Augment, random: np.random.Generator) -> Tensor:
-        """[channels, H, W] in [0, 1]."""
+    def _image(self, image: Image.Image, opaque: bool, augment: Augment, random: np.random.Generator) -> Tensor:
+        """[channels, H, W] in [0, 1]; of an `opaque` one the colours alone, for transparency is none."""
         image = plain(upright(image) if self.upright else image)
-        if self.channels and image.mode not in ("F", _MODES[self.channels]):
+        if opaque and image.mode in _WITHOUT_ALPHA:
+            image = image.convert(_WITHOUT_ALPHA[image.mode])
+        if self.channels in _MODES and image.mode not in ("F", _MODES[self.channels]):
             image = image.convert(_MODES[self.channels])
         if augment == "crop-flip":
             image = _random_crop(image, random)
@@ -121,7 +126,7 @@ class Preprocess:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         pixels = torch.from_numpy(np.array(image))
         if image.mode == "F":  # from 0 to 1 already, but for what bicubic resizing overshoots
-            return pixels.clamp(0, 1).expand(self.channels or 1, -1, -1).contiguous()
+            return pixels.clamp(0, 1).expand(3 if self.channels == 3 else 1, -1, -1).contiguous()
         pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         return pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255
 

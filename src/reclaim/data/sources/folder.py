@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from reclaim.core.errors import BadInput, few
+from reclaim.core.errors import BadInput, few, look_alike
+from reclaim.core.terminal import printable
 from reclaim.data.inputs.decoding import decode
 from reclaim.data.listing import Listing
 from reclaim.data.noticed import Noticed
 from reclaim.data.records import Data, Split
-from reclaim.data.report import Report, counts_of, printable
-from reclaim.data.splits import check_alike, in_order, look_alike, one_name_each, split_called
+from reclaim.data.report import Report, counts_of
+from reclaim.data.splits import check_alike, in_order, one_name_each, split_called
 
 __all__ = ["folder"]
 
