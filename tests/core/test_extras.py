@@ -22,7 +22,9 @@ LIBRARIES = {
     "lightning": "lightning.pytorch",
     "data": "datasets",
 }
-ALONE = "import sys; sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != 'reclaim_torchvision']"
+ALONE = """import sys
+sys.modules.pop('reclaim_torchvision', None)
+sys.meta_path[:] = [one for one in sys.meta_path if type(one).__module__ != 'reclaim_torchvision']"""
 
 
 def python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
