@@ -1,6 +1,7 @@
 """The commands, end to end on a small pair of models."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,9 +139,9 @@ def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, re
     assert reclaim(*common, "--out", "whole").code == 0
     log = RunState.log
 
-    def kill(self, line, *, whole: bool) -> None:
-        log(self, line, whole=whole)
-        if line["epoch"] == 2:
+    def kill(self, one, *, whole: bool) -> None:
+        log(self, one, whole=whole)
+        if one.epoch == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(RunState, "log", kill)
@@ -149,8 +150,56 @@ def test_tune_goes_on_after_a_kill_and_ends_with_the_same_weights(shop: Path, re
     other = reclaim("tune", "frozen-head", "--model", "before", "--data", "target", "--out", "again")
     assert other.code == 2 and "recipe was 'fine-tune', is 'frozen-head'" in other.err
     monkeypatch.setattr(RunState, "log", log)
-    assert reclaim(*common, "--out", "again").code == 0
+    done = reclaim(*common, "--out", "again")
+    assert done.code == 0 and "the run goes on where it was stopped, at epoch 3 of 3, batch 1 of " in done.err
     assert Path("again/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
+    whole, again = (json.loads(Path(name, "run.json").read_text())["epochs"] for name in ("whole", "again"))
+    assert [one | {"seconds": 0} for one in again] == [one | {"seconds": 0} for one in whole]
+
+
+@pytest.mark.parametrize("recipe", ["frozen-head", "linear-probe"])
+def test_tune_says_a_line_per_epoch_and_keeps_the_best(shop: Path, reclaim, recipe: str) -> None:
+    """A linear probe has no epochs."""
+    words = ("tune", recipe, "--model", "before", "--data", "target", "--epochs", 2, "--lr", 0.02, "--keep", "best")
+    done, quiet = reclaim(*words, "--out", "tuned"), reclaim(*words, "--out", "other", "--quiet")
+    assert done.code == quiet.code == 0 and "epoch" not in quiet.err
+    record = json.loads(Path("tuned/run.json").read_text())
+    said = re.findall(r"reclaim: epoch (\d) of 2: loss [\d.]+, seen accuracy ([\d.]+) on (\d+) held-out rows", done.err)
+    assert [(int(n), float(accuracy)) for n, accuracy, _ in said] == [
+        (one["epoch"], round(one["seen_accuracy"], 3)) for one in record["epochs"]
+    ]
+    assert len(said) == (0 if recipe == "linear-probe" else 2)
+    best = max(record["epochs"], key=lambda one: one["seen_accuracy"], default=None)
+    assert record.get("kept_epoch") == (best and best["epoch"])
+
+
+FACTORIES = """
+from torch import nn
+def failing():
+    raise KeyError("width")
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+    def forward(self, x):
+        return self.head(self.norm(x.flatten(1)))
+"""
+
+
+def test_an_error_in_a_users_factory_or_network_is_one_message_with_the_line(shop: Path, reclaim) -> None:
+    Path("their_models.py").write_text(FACTORIES)
+    Path("their_typo.py").write_text("def net()\n    pass\n")
+    place = str((Path.cwd() / "their_models.py").resolve())
+    for name, said in [
+        (
+            "their_models:failing",
+            f"the factory 'their_models:failing' fails: KeyError: 'width'\n  {place}, line 4: raise",
+        ),
+        ("their_models:Net", f"has no attribute 'norm'\n  {place}, line 10: return self.head(self.norm("),
+        ("their_typo:net", "cannot be imported: SyntaxError: expected ':'\n"),
+    ]:
+        done = reclaim("tune", "fine-tune", "--model", f"plain/{name}", "--data", "target", "--out", "tuned")
+        assert done.code == 2 and said in done.err and "Traceback" not in done.err and not Path("tuned").exists()
 
 
 def test_predict_takes_all_columns_of_the_model_when_asked(shop: Path, reclaim) -> None:

@@ -40,6 +40,7 @@ def test_the_record_says_where_it_was_and_the_weights_are_those_of_a_cpu(
 def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(reclaim) -> None:
     for given, message in [
         ("cuda:97", "there is no device 'cuda:97' here; there are: cpu"),
+        ("mps", "there is no device 'mps' here; there are: cpu"),
         ("gpu", "the device is auto, cpu, cuda, cuda:0, cuda:1, …, or mps; given: gpu"),
     ]:
         done = reclaim(

@@ -42,7 +42,7 @@ def recipe_of(after: str, inference: Inference) -> "Retrain":
         budget = typed(record["budget"], dict[str, Any], f"{path}, budget")
         if foreign := sorted(budget.keys() - {field.name for field in fields(Budget)}):
             raise BadInput(f"it was written by another version of Reclaim, whose budget has {few(foreign)}.")
-        made: Budget = typed(
-            budget | {"workers": inference.workers, "device": inference.device}, Budget, f"{path}, budget"
-        )
+        # retrained on training rows alone, with none held out by which an epoch could be the best
+        own = {"workers": inference.workers, "device": inference.device, "keep": "last"}
+        made: Budget = typed(budget | own, Budget, f"{path}, budget")
     return lambda model, data: recipe(model, data, made, **numbers)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reclaim.core.blame import blamed
 from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.protocol import Inputs, shapes
 
@@ -20,13 +21,19 @@ __all__ = ["evaluating", "logits_in", "logits_of", "run"]
 
 
 def run(module: nn.Module, x: Inputs) -> Any:
-    """What the network answers to inputs [B, …], or an error that shows what it was given."""
+    """What the network answers to inputs [B, …], or an error that shows what it was given.
+
+    Of a network of the user's own it shows the line of the user's file too.
+    """
     try:
         return module(x) if isinstance(x, Tensor) else module(**x)
     except (torch.OutOfMemoryError, BadInput):
         raise
     except Exception as error:  # whatever a network says of inputs that it was not made for
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        said = blamed(error)
+        if said and isinstance(error, AttributeError | NameError | KeyError | ImportError):  # of no inputs' making
+            raise BadInput(f"the network fails on inputs of shape {shapes(x)}: {said}") from error
+        reason = said or (str(error) or type(error).__name__).splitlines()[0]
         raise BadInput(
             f"the network cannot take inputs of shape {shapes(x)}: {reason}",
             Argument("image_size", "say how inputs are prepared"),

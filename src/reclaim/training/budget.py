@@ -31,6 +31,8 @@ class Budget:
             examples are images, many, and the machine has four cores or more.
         steps: batches in all, instead of `epochs`; passes follow each other until they are used up.
         absent_rows: "keep" holds the head's rows of absent classes at their weights; "train" trains them like the rest.
+        keep: the weights of the "last" epoch, or of the "best": the one with the highest seen accuracy on held-out rows
+            (validation rows of seen classes), the first of equal ones.
     """
 
     epochs: Whole = 10
@@ -46,6 +48,7 @@ class Budget:
     workers: Workers | None = None
     steps: Whole | None = None
     absent_rows: Literal["keep", "train"] = "keep"
+    keep: Literal["last", "best"] = "last"
 
     @property
     def spends_nothing(self) -> bool:

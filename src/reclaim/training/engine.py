@@ -24,7 +24,8 @@ class Engine:
     Attributes:
         net: the network as it is run.
         device: where.
-        loss: [] the sum of the losses of an epoch; reading it waits for the device.
+        loss: [] the sum of the losses of an epoch in this process; reading it waits for the device.
+        batches: of the epoch, whose losses these are.
     """
 
     def __init__(self, accelerator: Accelerator, net: nn.Module, params: list[nn.Parameter | Part], budget: Budget):
@@ -37,13 +38,18 @@ class Engine:
         self.put_back = put_back(params)
         self.named = {name: parameter for name, parameter in net.named_parameters() if parameter.requires_grad}
         self.accumulate = budget.accumulate
-        self.forget_loss()
+        self.sum_from(0.0, 0)
         self.moved = self.unscaled = False
         self.set_seed = seeding(self.device)
 
-    def forget_loss(self) -> None:
-        """Sum up losses from zero."""
-        self.loss = torch.zeros((), device=self.device)
+    def sum_from(self, loss: float, batches: int) -> None:
+        """Sum up losses from there."""
+        self.loss, self.batches = torch.full((), loss, device=self.device), batches
+
+    def summed_loss(self) -> float:
+        """The sum of the losses of an epoch, the mean over processes, all of which must come here."""
+        mean: Tensor = self.accelerator.reduce(self.loss, "mean")
+        return float(mean)
 
     def set_rate(self, rate: float) -> None:
         """The learning rate from now on."""

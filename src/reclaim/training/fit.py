@@ -16,6 +16,7 @@ from reclaim.models.classifier import Classifier
 from reclaim.models.head import settled
 from reclaim.training.batch import Batch
 from reclaim.training.budget import Budget
+from reclaim.training.held_out import held_out_rows
 from reclaim.training.loop import Order, module_steps
 from reclaim.training.memory import backward_in_pieces
 from reclaim.training.resume import Stateful
@@ -40,7 +41,8 @@ def steps(
     The order of events is the caller's; the smallest one is `fit`. Everything else is taken care of: see
     `module_steps`, whose arguments these are. The labels `batch.y` are indices of the model's outputs. Rows of the head
     that belong to absent classes keep their weights, bit for bit and whatever the loss, unless the budget trains them
-    or the head's weight is made of other parameters (a parametrization, as in weight normalisation).
+    or the head's weight is made of other parameters (a parametrization, as in weight normalisation). Between epochs it
+    is measured on the validation rows of seen classes, where somebody listens (`telling`) or the best epoch is kept.
 
     Raises: BadInput if there is nothing to train on, the loss is no longer finite, or the state found is another run's.
     """
@@ -60,6 +62,7 @@ def steps(
         order=order,
         span=span,
         state=state,
+        held_out=held_out_rows(model, data, budget),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -23,11 +25,16 @@ from reclaim.training.arrivals import Placed, arrivals
 from reclaim.training.batch import Batch
 from reclaim.training.budget import Budget
 from reclaim.training.engine import Engine, engine_of
+from reclaim.training.held_out import HeldOut
+from reclaim.training.kept import Kept
 from reclaim.training.processes import accelerator_for
 from reclaim.training.resume import RunState, Stateful
+from reclaim.training.telling import Epoch, best_of, say_epoch, told
 from reclaim.training.trained import Part
 
 __all__ = ["Order", "module_steps"]
+
+log = logging.getLogger(__name__)
 
 Order = Callable[[int, torch.Generator], Tensor]
 
@@ -43,6 +50,7 @@ def module_steps(
     order: Order | None = None,
     span: range | None = None,
     state: Sequence[Stateful] = (),
+    held_out: HeldOut | None = None,
 ) -> Iterator[Batch]:
     """Train any network in place: the batches of a budget, one by one; what is done with each is the caller's.
 
@@ -62,12 +70,16 @@ def module_steps(
             of them by default.
         state: what else changes while training, with `state_dict` and `load_state_dict`; saved and resumed with the
             run.
+        held_out: what the network is measured on after each epoch, where somebody listens (`telling`) or the best is
+            kept.
 
     Raises: BadInput if there is nothing to train on, the loss is no longer finite, the state found is another run's,
-        there is no such device, it does not compute in the budget's precision, or its memory does not hold a batch.
+        there is no such device, it does not compute in the budget's precision, its memory does not hold a batch, or
+        the best epoch is to be kept and there is nothing to measure it on.
     """
     if budget.spends_nothing:
         return
+    _check_measured(budget, held_out)
     accelerator = accelerator_for(budget, net)
     course = _course(rows, budget, order, accelerator)
     span = range(course.total) if span is None else span
@@ -76,11 +88,16 @@ def module_steps(
         enough_memory(accelerator.device),
         engine_of(accelerator, net, given, budget, train=mode == "train") as engine,
     ):
-        run = RunState(accelerator, _about(budget, rows, span, course.total, engine.device), span.start, state)
+        about = _about(budget, rows, span, course.total, engine.device)
+        run = RunState(engine, about, span.start, state, Kept() if budget.keep == "best" else None)
+        _say_begin(run, course, span, held_out)
         parts = course.parts(range(run.number, span.stop))
         arriving = arrivals(rows, make, budget, parts, accelerator.device)
-        while run.number < span.stop:
-            yield from _epoch(engine, course, run, span, arriving)
+        while run.number < span.stop or engine.batches:
+            if not engine.batches or not course.ends_at(run.number, span):
+                yield from _epoch(engine, course, run, span, arriving)
+            _end_epoch(net, engine, course, run, span, held_out)  # at once, if the run was stopped just before it
+        _put_best(net, run)
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,15 @@ class _Course:
     total: int
     rank: int
     share: int
+
+    @property
+    def epochs(self) -> int:
+        """Of the budget, the last of which may be cut short."""
+        return -(-self.total // self.per_epoch)
+
+    def ends_at(self, number: int, span: range) -> bool:
+        """Whether the batch before this one is the last of an epoch, or of the span."""
+        return number == span.stop or number % self.per_epoch == 0
 
     def drawn(self, epoch: int) -> Tensor:
         """The rows of an epoch [M]."""
@@ -146,15 +172,13 @@ def _drawn(order: Order, budget: Budget, epoch: int) -> Tensor:
 
 
 def _epoch(engine: Engine, course: _Course, run: RunState, span: range, arriving: Iterator[Placed]) -> Iterator[Batch]:
-    """The batches of one epoch, from where the run stands to before the end of the span; then a line in the log."""
+    """The batches of one epoch, from where the run stands to before the end of the span."""
     budget, total, share = course.budget, course.total, course.share
     epoch, first = divmod(run.number, course.per_epoch)
     last = min(course.per_epoch, span.stop - run.number + first)
-    epochs = -(-total // course.per_epoch)
     batches: Iterator[Placed] = islice(arriving, last - first)
     if engine.accelerator.is_main_process:
-        batches = track(batches, f"epoch {epoch + 1}/{epochs}", total=course.per_epoch, done=first)
-    engine.forget_loss()
+        batches = track(batches, f"epoch {epoch + 1}/{course.epochs}", total=course.per_epoch, done=first)
     for x, y, rows in batches:
         number = run.number
         whole = (number - span.start + 1) % budget.accumulate == 0
@@ -164,12 +188,65 @@ def _epoch(engine: Engine, course: _Course, run: RunState, span: range, arriving
         with nullcontext() if whole else engine.accelerator.no_sync(engine.net):
             engine.begin(drawn, anew=(number - span.start) % budget.accumulate == 0)
             yield Batch(engine.net, x, y, rows, number, total, whole, engine)
+        engine.batches += 1
         run.advance(whole)
-    mean = float(engine.loss) / (last - first)  # waits for the device, once an epoch
+
+
+def _end_epoch(
+    net: nn.Module, engine: Engine, course: _Course, run: RunState, span: range, held_out: HeldOut | None
+) -> None:
+    """Measure what an epoch came to, keep its weights if it is the best and that is asked for, and say it."""
+    epoch, main = (run.number - 1) // course.per_epoch, engine.accelerator.is_main_process
+    mean = engine.summed_loss() / engine.batches  # waits for the device, once an epoch
     if not isfinite(mean):
-        raise _not_finite(budget, epoch)
-    done = run.number == span.stop or (run.number - span.start) % budget.accumulate == 0
-    run.log({"epoch": epoch + 1, "loss": mean, "step": run.number}, whole=done)
+        raise _not_finite(course.budget, epoch)
+    listening = told()
+    measured = held_out is not None and (listening is not None or run.kept is not None)
+    accuracy = held_out.seen_accuracy(engine.accelerator) if held_out is not None and measured else None
+    ended = Epoch(epoch + 1, run.number, mean, round(time.monotonic() - run.since, 3), accuracy)
+    if run.kept is not None and best_of([*run.epochs, ended]) is ended:
+        run.kept.take(net)
+    run.log(ended, whole=run.number == span.stop or (run.number - span.start) % course.budget.accumulate == 0)
+    if listening is not None:
+        listening.append(ended)
+        if main:
+            say_epoch(ended, course.epochs, 0 if held_out is None else len(held_out.rows))
+
+
+def _check_measured(budget: Budget, held_out: HeldOut | None) -> None:
+    if budget.keep == "best" and held_out is None:
+        raise BadInput(
+            "the best epoch is the one with the highest seen accuracy on held-out rows, and the data have no "
+            "validation rows of seen classes.",
+            Argument("keep", "give a split val, or keep the last epoch", "last"),
+        )
+
+
+def _put_best(net: nn.Module, run: RunState) -> None:
+    """Give the network the weights of its best epoch, where they were kept."""
+    if run.kept is not None and (best := best_of(run.epochs)):
+        run.kept.put(net)
+        if run.accelerator.is_main_process:
+            log.info("the weights are those of epoch %d, the best on held-out rows", best.epoch)
+
+
+def _say_begin(run: RunState, course: _Course, span: range, held_out: HeldOut | None) -> None:
+    """Say where a run goes on that was stopped, and what is not measured."""
+    listening = told()
+    if listening is not None:
+        listening.extend(run.epochs)
+    if not run.engine.accelerator.is_main_process:
+        return
+    epoch, batch = divmod(run.number, course.per_epoch)
+    if run.resumed and run.number == span.stop:
+        log.info("all %d batches of this run were trained before", len(span))
+    elif run.resumed:
+        log.info(
+            "the run goes on where it was stopped, at epoch %d of %d, batch %d of %d",
+            *(epoch + 1, course.epochs, batch + 1, course.per_epoch),
+        )
+    if listening is not None and held_out is None and run.number < span.stop:
+        log.info("seen accuracy is not measured: the data have no validation rows of seen classes")
 
 
 def _not_finite(budget: Budget, epoch: int) -> Diverged:

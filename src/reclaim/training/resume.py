@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from itertools import count
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast
 from msgspec import Meta
 
@@ -23,6 +22,9 @@ from reclaim.core.errors import BadInput
 from reclaim.core.files import discard, put_in_place, write_json
 from reclaim.core.records import read_record
 from reclaim.training.budget import Budget
+from reclaim.training.engine import Engine
+from reclaim.training.kept import Kept
+from reclaim.training.telling import Epoch
 
 __all__ = ["RunState", "Stateful", "resuming"]
 
@@ -42,6 +44,21 @@ class _Place:
 
 
 @dataclass(frozen=True)
+class _Begun:
+    """An epoch that is not over.
+
+    Attributes:
+        loss: the sum over its batches so far, the mean over processes; None where it is not finite.
+        batches: how many.
+        seconds: since it began.
+    """
+
+    loss: float | None = 0.0
+    batches: Annotated[int, Meta(ge=0)] = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class _Found:
     """What a saved state says of itself.
 
@@ -49,11 +66,15 @@ class _Found:
         run: the run's numbers.
         step: the batch that comes next.
         files: the checksum of each file of the state; empty in states of version 0.1.
+        epochs: those that are over; empty in states of version 0.1.
+        begun: the one that is not.
     """
 
     run: dict[str, Any]
     step: Annotated[int, Meta(ge=0)]
     files: dict[str, str] = field(default_factory=dict)
+    epochs: tuple[Epoch, ...] = ()
+    begun: _Begun = _Begun()
 
 
 def _checksums(folder: Path) -> dict[str, str]:
@@ -91,27 +112,43 @@ class RunState:
 
     Attributes:
         number: the batch that comes next.
+        epochs: those that are over.
+        since: when the one that is not began, on the clock that only ever goes on.
+        resumed: whether it goes on from a state.
     """
 
-    def __init__(self, accelerator: Accelerator, run: dict[str, Any], first: int, state: Sequence[Stateful]) -> None:
+    def __init__(
+        self, engine: Engine, run: dict[str, Any], first: int, state: Sequence[Stateful], kept: Kept | None = None
+    ) -> None:
         place = _place.get()
         self.folder: Path | None = next(place.folders) if place else None
         self.every = place.every if place else 0.0
-        self.accelerator, self.run, self.number, self.saved = accelerator, run, first, time.monotonic()
-        self.lines: list[dict[str, Any]] = []  # of the log, since the last state
+        self.engine, self.accelerator, self.kept = engine, engine.accelerator, kept
+        self.run, self.number, self.saved = run, first, time.monotonic()
+        self.epochs: list[Epoch] = []
+        self.due = False  # whether an epoch ended since the last state
         for one in state:
-            accelerator.register_for_checkpointing(one)
-        if last := self._last():
-            found = read_record(last / "run.json", _Found)
-            self._check(found.run)
-            if _checksums(last) != (found.files or _checksums(last)):
-                raise BadInput(f"the state in {last} is not as it was written.\n  Remove {last} to start anew.")
-            try:
-                accelerator.load_state(str(last))
-            except Exception as error:  # a damaged file ends in any class of the libraries that read it
-                reason = (str(error) or type(error).__name__).splitlines()[0]
-                raise BadInput(f"the state in {last} is damaged: {reason}.\n  Remove {last} to start anew.") from error
-            self.number = found.step
+            self.accelerator.register_for_checkpointing(one)
+        last = self._last()
+        self.resumed = last is not None
+        self.since = time.monotonic() if last is None else self._load(last)
+
+    def _load(self, last: Path) -> float:
+        """Go on from a state; returns when its epoch would have begun, had it not been stopped."""
+        found = read_record(last / "run.json", _Found)
+        self._check(found.run)
+        if _checksums(last) != (found.files or _checksums(last)):
+            raise BadInput(f"the state in {last} is not as it was written.\n  Remove {last} to start anew.")
+        try:
+            self.accelerator.load_state(str(last))
+            if self.kept is not None:
+                self.kept.load(last)
+        except Exception as error:  # a damaged file ends in any class of the libraries that read it
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise BadInput(f"the state in {last} is damaged: {reason}.\n  Remove {last} to start anew.") from error
+        self.number, self.epochs = found.step, list(found.epochs)
+        self.engine.sum_from(float("nan") if found.begun.loss is None else found.begun.loss, found.begun.batches)
+        return time.monotonic() - found.begun.seconds
 
     def _check(self, found: dict[str, Any]) -> None:
         """Raise unless the state found is this run's; what older versions did not write down had its default."""
@@ -127,21 +164,24 @@ class RunState:
     def advance(self, whole: bool) -> None:
         """Count a batch, and save the state now and then, but not while gradients are added up."""
         self.number += 1
-        if self.folder is not None and whole and (self.lines or self._late()):
+        if self.folder is not None and whole and (self.due or self._late()):
             self.save()
 
-    def log(self, line: dict[str, Any], *, whole: bool) -> None:
+    def log(self, one: Epoch, *, whole: bool) -> None:
         """Note the end of an epoch, and save the state with it, at once or when gradients are whole again."""
-        if self.folder is not None:
-            self.lines.append(line)
-            if whole:
-                self.save()
+        self.epochs.append(one)
+        self.engine.sum_from(0.0, 0)
+        self.since = time.monotonic()
+        self.due = True
+        if self.folder is not None and whole:
+            self.save()
 
     def save(self) -> None:
         """Write everything beside the last state, give it its name, and only then remove the last."""
         assert self.folder is not None
         main, wait = self.accelerator.is_main_process, self.accelerator.wait_for_everyone
         last, writing = self._last(), self.folder / "writing"
+        loss, seconds = self.engine.summed_loss(), time.monotonic() - self.since
         if main:
             disk.remove_folder(writing)
             disk.make_folders(writing)
@@ -150,13 +190,19 @@ class RunState:
             self.accelerator.save_state(str(writing))
         wait()
         if main:
-            write_json(writing / "run.json", {"run": self.run, "step": self.number, "files": _checksums(writing)})
+            if self.kept is not None:
+                self.kept.save(writing)
+            begun = _Begun(loss if isfinite(loss) else None, self.engine.batches, seconds)
+            about = {"epochs": [asdict(one) for one in self.epochs], "begun": asdict(begun)}
+            write_json(
+                writing / "run.json",
+                {"run": self.run, "step": self.number, "files": _checksums(writing), **about},
+            )
             put_in_place(writing, self.folder / f"step-{self.number}")
             if last is not None and last.name != f"step-{self.number}":
                 discard(last, self.folder / "old")
-            disk.append(self.folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in self.lines))
         wait()
-        self.lines, self.saved = [], time.monotonic()
+        self.due, self.saved = False, time.monotonic()
 
     def _late(self) -> bool:
         """Whether it is time to save; of several processes the first one's clock decides, asked now and then."""

@@ -18,6 +18,7 @@ from reclaim.training.budget import Budget
 
 if TYPE_CHECKING:
     from reclaim.models.classifier import Classifier
+    from reclaim.training.telling import Epoch
 
 HOLDS = ("state", "model.safetensors", "model.pth", "reclaim.json")  # in the folder of a run that is not done
 
@@ -52,10 +53,10 @@ def tune(
     from reclaim.models.directory import save_model
     from reclaim.models.head import settled
     from reclaim.training.processes import end_together, processes
+    from reclaim.training.telling import telling
 
     several = processes(budget.device)
-    mine = {"recipe": name, "model": model, "data": data, "seen": seen, **_deciding(budget), **numbers}
-    mine |= {} if reading.group_column is None else {"group_column": reading.group_column}
+    mine = {"recipe": name, "model": model, "data": data, "seen": seen, **_deciding(budget, reading), **numbers}
     made = {"out": str(out), "recipe": name}
     if several.is_main_process:
         take(out, folder=True, force=True, reads=(model,), data=(data,))
@@ -72,10 +73,11 @@ def tune(
         standing = _standing(out, mine, force=force, main=several.is_main_process)
     if standing != "whole":
         run = partial(find("recipes", name), start, rows, budget, **numbers)
-        tuned = _trained(run, out, new=standing == "new", main=several.is_main_process)
+        with telling() as epochs:
+            tuned = _trained(run, out, new=standing == "new", main=several.is_main_process)
         if several.is_main_process:
             save_model(partial_of(out), replace(tuned, seen=rows.seen_classes))
-            about = {"recipe": name, "budget": asdict(budget), "device": str(several.device), **numbers}
+            about = {"recipe": name, "device": str(several.device), **numbers, **_told(epochs, budget)}
             write_json(whole, output.run_record(**about))
     if several.is_main_process:
         finish(out, "state")
@@ -83,9 +85,20 @@ def tune(
     end_together(several)
 
 
-def _deciding(budget: Budget) -> dict[str, Any]:
-    """What of a budget makes a run another one."""
-    return {key: value for key, value in asdict(budget).items() if key not in ("workers", "device")}
+def _deciding(budget: Budget, reading: Reading) -> dict[str, Any]:
+    """What makes a run another one; what earlier versions had not, only where it is given."""
+    of_budget = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device", "keep")}
+    given = {"keep": "" if budget.keep == "last" else budget.keep, "group_column": reading.group_column or ""}
+    return of_budget | {key: value for key, value in given.items() if value}
+
+
+def _told(epochs: list["Epoch"], budget: Budget) -> dict[str, Any]:
+    """What the record says of the budget, of the epochs, and which of them is kept."""
+    from reclaim.training.telling import best_of
+
+    best = best_of(epochs) if budget.keep == "best" else None
+    kept = {} if best is None else {"kept_epoch": best.epoch}
+    return {"budget": asdict(budget), "epochs": [asdict(one) for one in epochs], **kept}
 
 
 def _standing(out: Path, what: dict[str, Any], *, force: bool, main: bool) -> Literal["new", "begun", "whole"]:

@@ -6,11 +6,14 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from reclaim.core.errors import BadInput, unknown
+from reclaim.core.blame import blamed
+from reclaim.core.errors import BadInput, BadKind, unknown
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import from_factory
 from reclaim.models.networks import FACTORIES
@@ -49,11 +52,30 @@ def _factory(name: str) -> Callable[..., nn.Module | Classifier]:
     try:
         with _searched(Path.cwd()):
             factory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadInput(f"the factory {name!r} cannot be imported: {error}.") from error
+    except Exception as error:  # what a user's module does may end in any
+        if not (said := blamed(error)) and not isinstance(error, ImportError | AttributeError | ValueError):
+            raise
+        raise BadInput(f"the factory {name!r} cannot be imported: {said or f'{error}.'}") from error
     if not callable(factory):
         raise BadInput(f"{name!r} is no function that makes a network, but {type(factory).__name__}.")
-    return factory
+    return _told(factory, name)
+
+
+def _told(factory: Callable[..., nn.Module | Classifier], name: str) -> Callable[..., nn.Module | Classifier]:
+    """The factory, whose errors say where in the user's file they arose."""
+
+    @wraps(factory)
+    def make(*args: Any, **kwargs: Any) -> nn.Module | Classifier:
+        try:
+            return factory(*args, **kwargs)
+        except (BadInput, BadKind):
+            raise
+        except Exception as error:
+            if not (said := blamed(error)):
+                raise
+            raise BadInput(f"the factory {name!r} fails: {said}") from error
+
+    return make
 
 
 @contextmanager
