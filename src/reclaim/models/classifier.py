@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,22 @@ from reclaim.models.adapters import Adapter
 from reclaim.models.checkpoint import Container
 from reclaim.models.weights import Weights
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "Writer"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How a library's own directory is written.
+
+    Attributes:
+        write: writes a classifier into a folder that exists.
+        names: of the weights that the library reads there.
+    """
+
+    write: Callable[[Path, Classifier], None]
+    names: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,8 @@ class Classifier:
         recorded: whether `preprocess` is what a file, a library or the user says, and not only assumed.
         guessed: whether `head` is only the last layer registered, until there are data to trace it with.
         adapter: what was added to the weights of a base, where these weights came so, or are to be written so.
+        twins: other heads, where the logits are the mean of the outputs of several: a distilled network's second one.
+        writer: writes it as its own library reads it; None where that is weights in a file, and no more.
     """
 
     module: nn.Module
@@ -54,13 +70,19 @@ class Classifier:
     recorded: bool = False
     guessed: bool = False
     adapter: Adapter | None = None
+    twins: tuple[str, ...] = ()
+    writer: Writer | None = None
 
     @property
     def last_layer(self) -> nn.Linear | nn.Conv2d:
         """The head itself."""
-        layer = self.module.get_submodule(self.head)
-        assert isinstance(layer, nn.Linear | nn.Conv2d)
-        return layer
+        return self.last_layers[0]
+
+    @property
+    def last_layers(self) -> list[nn.Linear | nn.Conv2d]:
+        """The head, and its twins."""
+        layers = [self.module.get_submodule(name) for name in (self.head, *self.twins)]
+        return [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
 
     @property
     def num_outputs(self) -> int:
@@ -81,8 +103,8 @@ class Classifier:
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess
         raise BadInput(
-            f"the inputs of {self.name!r} are not made of images, but by {type(self.preprocess).__name__}: size, mean "
-            "and standard deviation of images do not apply."
+            f"the inputs of {self.name!r} are made by {type(self.preprocess).__name__}, which size, mean and standard "
+            "deviation of images do not change."
         )
 
     def inputs(self, *examples: Any) -> Inputs:
@@ -153,7 +175,7 @@ class Classifier:
             return self
         order = self.columns(classes)
         theta = self.weights
-        for name in (f"{self.head}.weight", f"{self.head}.bias"):
+        for name in (f"{head}.{part}" for head in (self.head, *self.twins) for part in ("weight", "bias")):
             if name in theta:
                 theta[name] = theta[name][order.to(theta[name].device)]
         return replace(self.with_weights(theta), classes=tuple(classes))

@@ -1,7 +1,7 @@
 """Model directories and the names of models.
 
-A model is named ``LIBRARY/NAME``, optionally ``@CHECKPOINT``, or is a directory that Reclaim wrote. No code is taken
-from a model file: weights are safetensors or loaded with ``weights_only``.
+A model is named ``LIBRARY/NAME``, optionally ``@CHECKPOINT``, or is a directory that Reclaim, timm, transformers or
+open_clip wrote. No code is taken from a model file: weights are safetensors or loaded with ``weights_only``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import with_inputs
+from reclaim.models.recognised import library_of, recognised
 from reclaim.models.state_dicts import Which
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["check_takes_offset", "load_model", "save_model"]
 
 ABOUT = "reclaim.json"
 OURS = ("reclaim.networks:", "reclaim.models.networks:")  # the only code that a model directory may name
@@ -98,14 +99,19 @@ def _load(spec: str, head: str | None, weights: Which | None) -> Classifier:
             f"  Libraries: {', '.join(names('models'))}. For a weights file say what it belongs to, for example "
             "torchvision/resnet50@weights.pth."
         )
-    if checkpoint and Path(checkpoint).is_dir():
+    if checkpoint and (Path(checkpoint) / ABOUT).is_file():
         return _from_directory(library, name, Path(checkpoint), head, weights)
     return find("models", library)(name, Path(checkpoint) if checkpoint else None, head, weights)
 
 
 def save_model(folder: Path, model: Classifier) -> None:
-    """Write weights and ``reclaim.json`` into a folder that exists."""
-    save_weights(folder / f"model{model.container.suffix}", model.weights, model.container)
+    """Write a model as its library reads it, and ``reclaim.json`` beside that, into a folder that exists."""
+    if model.writer is None:
+        save_weights(folder / f"model{model.container.suffix}", model.weights, model.container)
+    else:
+        if strangers := sorted(set(model.weights) - model.writer.names):
+            raise BadInput(f"{model.library} would not read weights that {model.name} has not: {few(strangers)}.")
+        model.writer.write(folder, model)
     about = {
         "library": model.library,
         "name": model.name,
@@ -117,7 +123,23 @@ def save_model(folder: Path, model: Classifier) -> None:
     write_json(folder / ABOUT, about)
 
 
+def check_takes_offset(model: Classifier) -> None:
+    """Raise if an offset could be folded into the head, but the model's own library would not read it.
+
+    A head without a bias gets one; where the library makes the network without, it leaves the bias out in silence.
+    """
+    if model.writer is not None and f"{model.head}.bias" not in model.writer.names:
+        raise BadInput(
+            f"the head {model.head!r} of {model.library}/{model.name} has no bias, and {model.library} would not read "
+            "one: an offset cannot be written into it.\n  Repair the two models' answers instead: `reclaim predict`, "
+            "then `reclaim repair` of the snapshots."
+        )
+
+
 def _load_directory(folder: Path, head: str | None, weights: Which | None) -> Classifier:
+    if not (folder / ABOUT).is_file():
+        made: Classifier = find("models", library_of(folder))("", folder, head, weights)
+        return made
     about = _about(folder)
     if about.library == "plain" and not about.name.startswith(OURS):
         raise BadInput(
@@ -147,7 +169,8 @@ def _about(folder: Path) -> _About:
 
 
 def _from_directory(library: str, name: str, folder: Path, head: str | None, weights: Which | None) -> Classifier:
-    about, file = _about(folder), _weights_file(folder)
+    about = _about(folder)
+    file = folder if recognised(folder) == library else _weights_file(folder)
     with within(folder / ABOUT if head is None else folder):
         model: Classifier = find("models", library)(name, file, head or about.head, weights)
     with within(folder / ABOUT):

@@ -18,9 +18,19 @@ from reclaim.models.classifier import Classifier
 from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.placement import device_of
 from reclaim.models.samples import sample_inputs
-from reclaim.models.tracing import NoHead, linear_layers, trace_head
+from reclaim.models.tracing import NoHead, linear_layers, trace_head, trace_heads
 
-__all__ = ["ends_with_head", "find_head", "first_row", "fold", "goes_on", "head_or_guess", "settled", "traced"]
+__all__ = [
+    "ends_with_head",
+    "find_head",
+    "first_row",
+    "fold",
+    "folds_exactly",
+    "goes_on",
+    "head_or_guess",
+    "settled",
+    "traced",
+]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +99,8 @@ def traced(model: Classifier, data: Data) -> Classifier:
     rows = next((rows for name in data.splits if len(rows := data.seen_only(name))), None) if model.guessed else None
     if rows is None:
         return model
-    return replace(model, head=trace_head(model.module, first_row(model, rows)), guessed=False)
+    head, *twins = trace_heads(model.module, first_row(model, rows))
+    return replace(model, head=head, twins=tuple(twins), guessed=False)
 
 
 def first_row(model: Classifier, rows: Split) -> Inputs:
@@ -107,22 +118,42 @@ def settled(model: Classifier, data: Data) -> Classifier:
 def fold(model: Classifier, affine: Affine) -> Classifier:
     """Fold an affine map of the logits into the head; a copy, the given model stays as it is.
 
-    The logits change by exactly this map if the head's outputs are the logits (`ends_with_head`). Where the network
-    goes on after its head (SqueezeNet: a ReLU, then an average), the map acts before that instead.
+    The logits change by exactly this map if the head's outputs are the logits, or their mean over several heads is
+    (`folds_exactly`). Where the network goes on after its head (SqueezeNet: a ReLU, then an average), the map acts
+    before that instead.
     """
     folded = model.copy()
-    layer = folded.last_layer
-    scale, shift = affine.scale.to(layer.weight), affine.shift.to(layer.weight)
-    bias = torch.zeros_like(shift) if layer.bias is None else layer.bias
-    flat = layer.weight.flatten(1)
-    layer.weight.copy_((scale[:, None] * flat if scale.ndim == 1 else scale @ flat).view_as(layer.weight))
-    layer.bias = nn.Parameter((scale * bias if scale.ndim == 1 else scale @ bias) + shift)
+    for layer in folded.last_layers:
+        scale, shift = affine.scale.to(layer.weight), affine.shift.to(layer.weight)
+        bias = torch.zeros_like(shift) if layer.bias is None else layer.bias
+        flat = layer.weight.flatten(1)
+        layer.weight.copy_((scale[:, None] * flat if scale.ndim == 1 else scale @ flat).view_as(layer.weight))
+        layer.bias = nn.Parameter((scale * bias if scale.ndim == 1 else scale @ bias) + shift)
     return folded
+
+
+@torch.no_grad()
+def folds_exactly(model: Classifier, x: Inputs) -> bool:
+    """Whether a map that is folded into the head is the same map of the logits, for inputs x [B, …].
+
+    It is where the logits are the head's outputs, also those of a convolution at a single place, or the mean of several
+    heads'.
+    """
+    if model.twins:
+        return True
+    output, z = _head_and_logits(model, x)
+    return output.numel() == z.numel() and torch.equal(output.flatten(1), z)
 
 
 @torch.no_grad()
 def ends_with_head(model: Classifier, x: Inputs) -> bool:
     """Whether the logits for inputs x [B, …] are the head's own outputs."""
+    output, z = _head_and_logits(model, x)
+    return output.shape == z.shape and torch.equal(output, z)
+
+
+def _head_and_logits(model: Classifier, x: Inputs) -> tuple[Tensor, Tensor]:
+    """What the head answers to inputs x [B, …], and the logits."""
     caught: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -134,14 +165,14 @@ def ends_with_head(model: Classifier, x: Inputs) -> bool:
             z = logits_of(module, moved(x, device_of(module)))
     finally:
         hook.remove()
-    return caught[0].shape == z.shape and torch.equal(caught[0], z)
+    return caught[0], z
 
 
 def goes_on(model: Classifier) -> bool:
     """Whether the network goes on after its head, on an input that is made up; False where it takes none of these."""
     for x in sample_inputs(model.module, model.preprocess):
         try:
-            return not ends_with_head(model, x)
+            return not folds_exactly(model, x)
         except Exception:  # whatever a network says of inputs it was not made for
             continue
     return False

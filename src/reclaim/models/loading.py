@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +15,16 @@ from reclaim.core.checks import check_classes
 from reclaim.core.errors import Argument, BadInput, few
 from reclaim.core.numbers import Pixels, check_argument
 from reclaim.data.inputs.image import Preprocess
-from reclaim.data.inputs.protocol import Maker
+from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.models.checkpoint import load_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import head_or_guess
 from reclaim.models.samples import first_channels
 from reclaim.models.state_dicts import Which, nearly
-from reclaim.models.tracing import check_head
+from reclaim.models.tracing import NoHead, check_head, trace_heads
 from reclaim.models.weights import Weights
 
-__all__ = ["fitted", "from_factory", "head_size", "with_inputs", "wrapped"]
+__all__ = ["fitted", "from_factory", "head_size", "shown", "with_inputs", "wrapped"]
 
 
 def from_factory(
@@ -76,6 +77,34 @@ def wrapped(
     found, guessed = head_or_guess(network, make) if head is None else (check_head(network, head), False)
     recorded = preprocess is not None
     return Classifier(network, found, preprocess=make, library=library, name=name, recorded=recorded, guessed=guessed)
+
+
+def shown(
+    network: nn.Module,
+    make: Maker,
+    example: Any,
+    head: str | None,
+    *,
+    library: str,
+    name: str,
+) -> Classifier:
+    """A network as a classifier, with its head traced on an example of the kind that it was made for.
+
+    Raises: BadInput if it cannot take the example, or no layer is its head.
+    """
+    x = make.collate([make(example), make(example)])
+    found = trace_heads(network, x) if head is None else _with_twins(network, x, check_head(network, head))
+    head, *twins = found
+    return Classifier(network, head, preprocess=make, library=library, name=name, recorded=True, twins=tuple(twins))
+
+
+def _with_twins(network: nn.Module, x: Inputs, head: str) -> tuple[str, ...]:
+    """The head that is named, and its twins if the trace finds it among several."""
+    try:
+        found = trace_heads(network, x)
+    except NoHead:
+        return (head,)
+    return (head, *(name for name in found if name != head)) if head in found else (head,)
 
 
 def fitted(model: Classifier, weights: Weights, source: Path) -> Classifier:

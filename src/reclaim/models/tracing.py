@@ -15,7 +15,7 @@ from reclaim.data.loader import moved
 from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.placement import device_of
 
-__all__ = ["Layer", "NoHead", "check_head", "linear_layers", "trace_head"]
+__all__ = ["Layer", "NoHead", "check_head", "linear_layers", "trace_head", "trace_heads"]
 
 Layer: TypeAlias = nn.Linear | nn.Conv2d
 
@@ -59,6 +59,12 @@ def trace_head(module: nn.Module, x: Inputs) -> str:
 
     Raises: BadInput if the network cannot take the inputs; NoHead if no layer is such, with those considered.
     """
+    return trace_heads(module, x)[0]
+
+
+@torch.no_grad()
+def trace_heads(module: nn.Module, x: Inputs) -> tuple[str, ...]:
+    """The head as `trace_head` finds it, and its twins: the other layers, if the logits are the mean of them all."""
     layers = linear_layers(module)
     calls: dict[str, Tensor] = {}
 
@@ -71,17 +77,27 @@ def trace_head(module: nn.Module, x: Inputs) -> str:
 
     z = _logits(module, x, {layers[name]: keep(name) for name in layers})
     fit = [name for name in reversed(calls) if len(layers[name].weight) == z.shape[1]]
+    same = [name for name in fit if calls[name].shape == z.shape]
+    if len(same) > 1 and _is_mean(z, [calls[name] for name in same]):
+        return tuple(same)
     responses: dict[str, Tensor] = {}
     for name in fit:
         if calls[name] is z or z.is_meta:  # on the meta device there are no values to compare
-            return name
+            return (name,)
         responses[name] = _responses(module, x, layers[name], calls[name], z)
         if _alone(responses[name]):
-            return name
+            return (name,)
     most = next((name for name in fit if _most(responses[name])), None)
     if most is None:
         raise _no_head(module, layers, calls, z.shape[1])
-    return most
+    return (most,)
+
+
+def _is_mean(z: Tensor, outputs: list[Tensor]) -> bool:
+    """Whether the logits are the mean of several layers' outputs, and none of these alone."""
+    if z.is_meta or any(output is z or torch.equal(output, z) for output in outputs):
+        return False
+    return torch.allclose(torch.stack(outputs).mean(dim=0), z, rtol=1e-4, atol=1e-6)
 
 
 def _logits(module: nn.Module, x: Inputs, hooks: Mapping[nn.Module, Hook]) -> Tensor:

@@ -12,7 +12,7 @@ from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
-from reclaim.models.head import ends_with_head, first_row, fold
+from reclaim.models.head import first_row, fold, folds_exactly
 from reclaim.repairs.mixtures import answered
 from reclaim.repairs.rows import Part
 from reclaim.snapshots.metrics.margins import margins
@@ -42,7 +42,7 @@ def fold_offset(
 
     Raises: BadInput if the head's outputs do not reach the logits.
     """
-    if ends_with_head(model, first_row(model, rows.split)):
+    if folds_exactly(model, first_row(model, rows.split)):
         return fold(model, offset.affine(model.classes)), offset.offset
 
     def answers(changed: Classifier, some: Part) -> Snapshot:

@@ -102,7 +102,7 @@ def _trained(
         return given
     seen = torch.zeros(model.num_outputs, dtype=torch.bool)
     seen[model.columns(data.classes)[data.seen]] = True
-    head = {id(parameter) for parameter in model.last_layer.parameters(recurse=False)}
+    head = {id(parameter) for layer in model.last_layers for parameter in layer.parameters(recurse=False)}
     kept: list[nn.Parameter | Part] = []
     for one in given:
         parameter, rows = (one.parameter, one.rows.to(seen)) if isinstance(one, Part) else (one, torch.ones_like(seen))

@@ -69,7 +69,7 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
     from reclaim.calibration.folding import affine_to_fold
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.core.joining import say_if_of_another
-    from reclaim.models.directory import save_model
+    from reclaim.models.directory import check_takes_offset, save_model
     from reclaim.models.head import fold, goes_on
     from reclaim.models.identity import identity
 
@@ -78,6 +78,7 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
             f"the network {model.name!r} goes on after its last layer, so no change of that layer is this calibrator.\n"
             "  `reclaim repair` finds the change that costs as many held-out rows."
         )
+    check_takes_offset(model)
     say_if_of_another(fitted.fitted, identity(model.weights))
     with atomic_directory(out, force=force) as folder:
         save_model(folder, fold(model, affine_to_fold(fitted, model.classes)))

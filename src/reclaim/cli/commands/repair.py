@@ -78,7 +78,7 @@ def command(
             note("device", device_for(inference.device))
             note("precision", inference.precision)
             retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
-            models = open_model(before, inputs), open_model(after, inputs)
+            models = _opened(before, after, inputs)
             rows = open_data(place, seen, models[1], reading=reading, output=output)
             rows = _target(rows, models[1], said=seen is not None)
             others = _more(more.places, rows, output)
@@ -86,6 +86,15 @@ def command(
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
+
+
+def _opened(before: str, after: str, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
+    """Both models, the second of which can be written with an offset in its head."""
+    from reclaim.models.directory import check_takes_offset
+
+    models = open_model(before, inputs), open_model(after, inputs)
+    check_takes_offset(models[1])
+    return models
 
 
 def _given(data: str | None) -> str:

@@ -18,7 +18,7 @@ from reclaim.data.inputs.arrays import finite
 from reclaim.data.inputs.pixels import as_image, plain, upright
 from reclaim.data.inputs.protocol import Augment, Inputs, stack
 
-__all__ = ["Preprocess"]
+__all__ = ["Preprocess", "augmented"]
 
 _MODES = {1: "L", 3: "RGB"}
 _WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB"}
@@ -129,6 +129,15 @@ class Preprocess:
             return pixels.clamp(0, 1).expand(3 if self.channels == 3 else 1, -1, -1).contiguous()
         pixels = pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
         return pixels.to(torch.float32, memory_format=torch.contiguous_format) / 255
+
+
+def augmented(image: Image.Image, augment: Augment, random: np.random.Generator) -> Image.Image:
+    """The image as training varies it, before it is brought to a size."""
+    if augment == "crop-flip":
+        image = _random_crop(image, random)
+    if augment != "none" and random.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image
 
 
 def _random_crop(image: Image.Image, random: np.random.Generator) -> Image.Image:

@@ -12,7 +12,26 @@ from torch import Tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.data.inputs.protocol import Augment, Inputs
 
-__all__ = ["Texts"]
+__all__ = ["Texts", "Tokenizer"]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A function that makes ids of a text, and says which it is: two are the same where that is.
+
+    Attributes:
+        says: what tells it from others: its kind, the size and a hash of its vocabulary, where it cuts.
+        tokenize: from a text to lists of whole numbers by name.
+        files: those of a model directory that make it again, by their names.
+    """
+
+    says: str
+    tokenize: Callable[[str], Mapping[str, Sequence[int]]] = field(compare=False, repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def __call__(self, text: str) -> Mapping[str, Sequence[int]]:
+        """The ids of a text."""
+        return self.tokenize(text)
 
 
 @dataclass(frozen=True)

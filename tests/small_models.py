@@ -1,0 +1,159 @@
+"""Small networks of other libraries, written by these libraries alone: what users bring, in tenths of a second."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from reclaim.core.extras import require
+from reclaim.models.transformers_inputs import quiet
+
+CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small network of a library.
+
+    Attributes:
+        library, architecture: what it is.
+        write: makes it with random weights, and writes it as the library does.
+        read: reads it as the library does, without Reclaim.
+        example: of the kind that it takes, by a number.
+    """
+
+    library: str
+    architecture: str
+    write: Callable[[Path], None]
+    read: Callable[[Path], nn.Module]
+    example: Callable[[int], Any]
+
+
+def picture(seed: int) -> Image.Image:
+    """An image of noise, higher than wide."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (57, 43, 3), dtype=np.uint8))
+
+
+def stirred(module: nn.Module) -> nn.Module:
+    """The network with no weight at zero, as after training, in evaluation mode."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if not bool(parameter.any()):
+                parameter.normal_(std=0.02)
+    return module.eval()
+
+
+def of_timm(architecture: str, **numbers: Any) -> Case:
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        timm = require("timm", "timm")
+        made = stirred(timm.create_model(architecture, num_classes=len(CLASSES), **numbers))
+        config = {"label_names": list(CLASSES)}
+        timm.models.save_for_hf(made, str(folder), model_config=config, safe_serialization=True)
+
+    def read(folder: Path) -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module: nn.Module = require("timm", "timm").create_model(f"local-dir:{folder}", pretrained=True)
+        return module.eval()
+
+    return Case("timm", architecture, write, read, picture)
+
+
+def of_transformers(
+    architecture: str, config: str, numbers: dict[str, Any], processor: str | None = None, **tokens: Any
+) -> Case:
+    """A network of transformers, with an image processor of that name, or with a tokenizer of words."""
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        library = require("transformers", "transformers")
+        about = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: i for i, name in enumerate(CLASSES)}}
+        made = stirred(getattr(library, architecture)(getattr(library, config)(**numbers, **about)))
+        with quiet():
+            made.save_pretrained(folder)
+            if processor is not None:
+                getattr(library, processor)(size={"height": 32, "width": 32}).save_pretrained(folder)
+            else:
+                tokenizer(**tokens).save_pretrained(folder)
+
+    def read(folder: Path) -> nn.Module:
+        with quiet():
+            module: nn.Module = getattr(require("transformers", "transformers"), architecture).from_pretrained(folder)
+        return module.eval()
+
+    return Case("transformers", architecture, write, read, picture if processor else sentence)
+
+
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "sat", "on", "a", "mat", "fox", "ran", "home")
+
+
+def tokenizer(limit: int = 12, side: str = "right") -> Any:
+    """A tokenizer of a dozen words."""
+    parts = require("tokenizers", "transformers")
+    words = parts.Tokenizer(parts.models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = parts.pre_tokenizers.Whitespace()
+    return require("transformers", "transformers").PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=limit, padding_side=side
+    )
+
+
+def sentence(seed: int) -> str:
+    """A text of three to twenty words."""
+    random = np.random.default_rng(seed)
+    return " ".join(random.choice(WORDS[4:], size=int(random.integers(3, 20))))
+
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+TEXT = {"vocab_size": len(WORDS), "max_position_embeddings": 16, "pad_token_id": 0}
+STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1]}
+
+CASES = (
+    of_timm("test_resnet"),
+    of_timm("test_vit"),
+    of_timm("test_convnext"),
+    of_timm("test_byobnet"),
+    of_timm("test_nfnet"),
+    of_timm("test_efficientnet"),
+    of_timm("dla46_c"),
+    of_timm("deit_tiny_distilled_patch16_224", depth=1, embed_dim=24, num_heads=2, img_size=32),
+    of_transformers(
+        "ViTForImageClassification", "ViTConfig", {**TINY, "image_size": 32, "patch_size": 8}, "ViTImageProcessor"
+    ),
+    of_transformers(
+        "DeiTForImageClassificationWithTeacher",
+        "DeiTConfig",
+        {**TINY, "image_size": 32, "patch_size": 8},
+        "ViTImageProcessor",
+    ),
+    of_transformers(
+        "ResNetForImageClassification",
+        "ResNetConfig",
+        {**STAGES, "embedding_size": 8, "layer_type": "basic"},
+        "ViTImageProcessor",
+    ),
+    of_transformers(
+        "ConvNextV2ForImageClassification", "ConvNextV2Config", {**STAGES, "num_stages": 2}, "ViTImageProcessor"
+    ),
+    of_transformers(
+        "MobileNetV2ForImageClassification",
+        "MobileNetV2Config",
+        {"depth_multiplier": 0.25, "initializer_range": 0.2},
+        "ViTImageProcessorPil",
+    ),
+    of_transformers("BertForSequenceClassification", "BertConfig", {**TINY, **TEXT}),
+    of_transformers("RobertaForSequenceClassification", "RobertaConfig", {**TINY, **TEXT}),
+    of_transformers(
+        "DistilBertForSequenceClassification",
+        "DistilBertConfig",
+        {**TEXT, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+    ),
+)
