@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from reclaim.core.extras import require
@@ -28,6 +30,7 @@ class Case:
         write: makes it with random weights, and writes it as the library does.
         read: reads it as the library does, without Reclaim.
         example: of the kind that it takes, by a number.
+        classes: the names that must be given, where the network has none.
     """
 
     library: str
@@ -35,6 +38,7 @@ class Case:
     write: Callable[[Path], None]
     read: Callable[[Path], nn.Module]
     example: Callable[[int], Any]
+    classes: tuple[str, ...] | None = None
 
 
 def picture(seed: int) -> Image.Image:
@@ -91,6 +95,47 @@ def of_transformers(
         return module.eval()
 
     return Case("transformers", architecture, write, read, picture if processor else sentence)
+
+
+def of_open_clip(architecture: str, vision: dict[str, Any], **text: Any) -> Case:
+    """A network of two towers, with its own tokenizer of 49,408 tokens."""
+    config = {
+        "embed_dim": 12,
+        "vision_cfg": {"image_size": 32, **vision},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1, **text},
+    }
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        made = stirred(require("open_clip", "open-clip").CLIP(**config))
+        folder.mkdir(exist_ok=True)
+        how = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.3], "interpolation": "bicubic", "resize_mode": "shortest"}
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": how}))
+        save_file(made.state_dict(), folder / "open_clip_model.safetensors")
+
+    def read(folder: Path) -> nn.Module:
+        library, spec = require("open_clip", "open-clip"), f"local-dir:{folder}"
+        towers = library.create_model(spec).eval()
+        if (folder / "head.safetensors").is_file():
+            head = load_file(folder / "head.safetensors")
+        else:
+            words = library.get_tokenizer(spec)
+            directions = library.build_zero_shot_classifier(towers, words, CLASSES, library.SIMPLE_IMAGENET_TEMPLATES)
+            head = {"weight": towers.logit_scale.exp() * directions.T, "bias": torch.zeros(len(CLASSES))}
+        return Alone(towers, head)
+
+    return Case("open-clip", architecture, write, read, picture, classes=CLASSES)
+
+
+class Alone(nn.Module):
+    """What the page on models shows for a network of open_clip without Reclaim."""
+
+    def __init__(self, towers: Any, head: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.towers, self.head = towers, head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.towers.encode_image(x, normalize=True) @ self.head["weight"].T + self.head["bias"]
 
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "dog", "sat", "on", "a", "mat", "fox", "ran", "home")
@@ -156,4 +201,6 @@ CASES = (
         "DistilBertConfig",
         {**TEXT, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
     ),
+    of_open_clip("CLIP of a transformer", {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8}),
+    of_open_clip("CLIP of a residual network", {"layers": [1, 1, 1, 1], "width": 8}),
 )

@@ -83,7 +83,7 @@ def test_two_directories_that_prepare_images_in_two_ways_show_both(
     said = ("repair", "--before", tmp_path / "before", "--after", tmp_path / "after", "--data", pictures)
     done = reclaim(*said, "--out", tmp_path / "out")
     assert done.code == 2 and not done.out and not (tmp_path / "out").exists()
-    assert "before: ViTImageProcessor" in done.err and "0.3]" in done.err and "--prepare after" in done.err
+    assert "ViTImageProcessor" in done.err and "0.3]" in done.err and "--prepare after" in done.err
     assert reclaim(*said, "--prepare", "before", "--out", tmp_path / "out", "--quiet").code == 0
     kept = (tmp_path / "out" / "preprocessor_config.json").read_bytes()
     assert kept == (tmp_path / "before" / "preprocessor_config.json").read_bytes()

@@ -14,7 +14,7 @@ from reclaim.core.checks import check_classes
 from reclaim.core.errors import BadInput, few, within
 from reclaim.core.files import write_json
 from reclaim.core.records import read_json, typed
-from reclaim.core.registry import find, names
+from reclaim.core.registry import describe, find, names
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
@@ -85,13 +85,30 @@ def load_model(
     Raises: BadInput if it does not exist, its file is broken, the weights do not fit, there is no such layer, or a
         number makes no sense.
     """
-    return with_inputs(_load(spec, head, weights), image_size, mean, std, classes, upright)
+    said = _Said(head, weights, None if classes is None else tuple(classes))
+    return with_inputs(_load(spec, said), image_size, mean, std, classes, upright)
 
 
-def _load(spec: str, head: str | None, weights: Which | None) -> Classifier:
+@dataclass(frozen=True)
+class _Said:
+    """What is said of a model, for its library."""
+
+    head: str | None
+    weights: Which | None
+    classes: tuple[str, ...] | None
+
+    def made(self, library: str, name: str, place: Path | None) -> Classifier:
+        """The model as its library makes it; class names are for those that make a head of them."""
+        own = {"classes": self.classes} if "classes" in describe("models", library).numbers else {}
+        model: Classifier = find("models", library)(name, place, self.head, self.weights, **own)
+        return model
+
+
+def _load(spec: str, said: _Said) -> Classifier:
     if Path(spec).is_dir():
-        return _load_directory(Path(spec), head, weights)
+        return _load_directory(Path(spec), said)
     library, _, rest = spec.partition("/")
+    library = library.replace("_", "-")
     name, _, checkpoint = rest.partition("@")
     if library not in names("models") or not name:
         raise BadInput(
@@ -100,8 +117,8 @@ def _load(spec: str, head: str | None, weights: Which | None) -> Classifier:
             "torchvision/resnet50@weights.pth."
         )
     if checkpoint and (Path(checkpoint) / ABOUT).is_file():
-        return _from_directory(library, name, Path(checkpoint), head, weights)
-    return find("models", library)(name, Path(checkpoint) if checkpoint else None, head, weights)
+        return _from_directory(library, name, Path(checkpoint), said)
+    return said.made(library, name, Path(checkpoint) if checkpoint else None)
 
 
 def save_model(folder: Path, model: Classifier) -> None:
@@ -136,17 +153,16 @@ def check_takes_offset(model: Classifier) -> None:
         )
 
 
-def _load_directory(folder: Path, head: str | None, weights: Which | None) -> Classifier:
+def _load_directory(folder: Path, said: _Said) -> Classifier:
     if not (folder / ABOUT).is_file():
-        made: Classifier = find("models", library_of(folder))("", folder, head, weights)
-        return made
+        return said.made(library_of(folder), "", folder)
     about = _about(folder)
     if about.library == "plain" and not about.name.startswith(OURS):
         raise BadInput(
             f"{folder} was made by the factory {about.name!r}. Reclaim runs no code that a file names; name it "
             f"yourself:\n  plain/{about.name}@{folder}"
         )
-    return _from_directory(about.library, about.name, folder, head, weights)
+    return _from_directory(about.library, about.name, folder, said)
 
 
 def _weights_file(folder: Path) -> Path:
@@ -168,11 +184,12 @@ def _about(folder: Path) -> _About:
     return about
 
 
-def _from_directory(library: str, name: str, folder: Path, head: str | None, weights: Which | None) -> Classifier:
+def _from_directory(library: str, name: str, folder: Path, said: _Said) -> Classifier:
     about = _about(folder)
     file = folder if recognised(folder) == library else _weights_file(folder)
-    with within(folder / ABOUT if head is None else folder):
-        model: Classifier = find("models", library)(name, file, head or about.head, weights)
+    with within(folder / ABOUT if said.head is None else folder):
+        own = replace(said, head=said.head or about.head, classes=said.classes or about.classes or None)
+        model = own.made(library, name, file)
     with within(folder / ABOUT):
         return replace(
             model,
