@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 from reclaim.core.errors import BadInput
@@ -37,7 +38,7 @@ def from_hub(name: str, patterns: Sequence[str], extra: str, local: str) -> Path
         return Path(hub.snapshot_download(name, allow_patterns=list(patterns), etag_timeout=LOOK))
     except (OSError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BadInput(f"{name} cannot be had from the hub: {reason:.200}\n  A folder here: {local}.") from error
+        raise BadInput(f"{name} cannot be had from the hub: {reason:.200}\n  {_here(local)}") from error
 
 
 def check_reachable(address: str, name: str, local: str) -> None:
@@ -46,17 +47,31 @@ def check_reachable(address: str, name: str, local: str) -> None:
     Raises: BadInput, with the form for local files, if it does not, or the environment says to stay offline.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise BadInput(
-            f"{name} is not on this machine, and HF_HUB_OFFLINE says not to ask the hub.\n  A folder here: {local}."
-        )
+        raise BadInput(f"{name} is not on this machine, and HF_HUB_OFFLINE says not to ask the hub.\n  {_here(local)}")
     place = urlsplit(address)
+    host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
     proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    try:
-        if not proxied:
-            port = place.port or (80 if place.scheme == "http" else 443)
-            socket.create_connection((place.hostname or "", port), timeout=LOOK).close()
-    except OSError as error:
-        raise BadInput(
-            f"{name} is not on this machine, and {place.hostname} cannot be reached ({error}).\n"
-            f"  A folder here: {local}."
-        ) from error
+    if not proxied and (reason := _unreachable(host, port)):
+        raise BadInput(f"{name} is not on this machine, and {host} cannot be reached: {reason}.\n  {_here(local)}")
+
+
+def _here(local: str) -> str:
+    return f"Name files that are here: {local}."
+
+
+def _unreachable(host: str, port: int) -> str:
+    """Why a server does not answer, empty if it does. Looking up its name counts towards the time, too."""
+    found: list[str] = []
+
+    def look() -> None:
+        try:
+            socket.create_connection((host, port), timeout=LOOK).close()
+        except OSError as error:
+            found.append(str(error) or type(error).__name__)
+        else:
+            found.append("")
+
+    looking = Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(LOOK)
+    return found[0] if found else f"no answer in {LOOK:g} seconds"

@@ -14,6 +14,7 @@ from reclaim.core.extras import require
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.processed import Processed
 from reclaim.models.directory import load_model, save_model
+from reclaim.models.pairs import paired
 from tests.small_models import picture, stirred
 
 timm = require("timm", "timm")
@@ -77,6 +78,18 @@ def test_another_size_of_images_is_written_in_timms_words(tmp_path: Path) -> Non
     save_model(tmp_path / "out", model)
     (tmp_path / "out" / "reclaim.json").unlink()
     assert load_model(str(tmp_path / "out")).preprocess == model.preprocess
+
+
+def test_a_pair_that_takes_the_others_way_is_written_so(tmp_path: Path) -> None:
+    for name, how in (("before", {"crop_mode": "squash"}), ("after", {"crop_mode": "border"})):
+        module = made(num_classes=6, pretrained_cfg_overlay=how)
+        timm.models.save_for_hf(module, str(tmp_path / name), safe_serialization=True)
+    before, after = (load_model(str(tmp_path / name)) for name in ("before", "after"))
+    with pytest.raises(BadInput, match=r"crop_mode squash(?s:.)*crop_mode border"):
+        paired(before, after)
+    (tmp_path / "out").mkdir()
+    save_model(tmp_path / "out", paired(before, after, "before")[1])
+    assert load_model(str(tmp_path / "out")).preprocess == before.preprocess
 
 
 def test_a_thousand_outputs_are_taken_for_imagenets(tmp_path: Path) -> None:

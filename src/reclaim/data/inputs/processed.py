@@ -27,12 +27,14 @@ class Processed:
         says: what the function does, whole: two of these are the same where this is. It is shown to users.
         process: from an image of one mode to what the network takes, without a dimension for the batch.
         mode: Pillow's name of the mode, "RGB" or "L".
+        settings: what it does, as its library writes it into a record.
         files: those of a model directory that make it again, by their names.
     """
 
     says: str
     process: Callable[[Image.Image], Tensor | Mapping[str, Tensor]] = field(compare=False, repr=False)
     mode: str = "RGB"
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     files: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, example: Any, augment: Augment = "none", random: np.random.Generator | None = None) -> Inputs:

@@ -181,7 +181,9 @@ def _prepared(towers: Any) -> Maker:
         return Preprocess(3, side, side, tuple(how["mean"]), tuple(how["std"]), kind)
     says = ", ".join(f"{key} {value}" for key, value in sorted(how.items()))
     own = require("open_clip.transform", extra="open-clip")
-    return Processed(f"open_clip: {says}", own.image_transform_v2(own.PreprocessCfg(**how), is_train=False))
+    return Processed(
+        f"open_clip: {says}", own.image_transform_v2(own.PreprocessCfg(**how), is_train=False), settings=how
+    )
 
 
 def _write(config: dict[str, Any], templates: Sequence[Any], folder: Path, model: Classifier) -> None:
@@ -189,7 +191,9 @@ def _write(config: dict[str, Any], templates: Sequence[Any], folder: Path, model
     module: Any = model.module
     how = require("open_clip", extra="open-clip").get_model_preprocess_cfg(module.towers)
     images = model.preprocess
-    if isinstance(images, Preprocess) and images.crop:
+    if isinstance(images, Processed):
+        how = how | images.settings
+    elif isinstance(images, Preprocess) and images.crop:
         how = how | {"size": images.crop, "mean": images.mean, "std": images.std, "interpolation": images.interpolation}
     write_json(folder / CONFIG, config | {"preprocess_cfg": how})
     save_weights(folder / WEIGHTS, module.towers.state_dict())

@@ -117,7 +117,7 @@ def _prepared(module: nn.Module) -> Maker:
         )
     does = require("timm.data", extra="timm").create_transform(**how, is_training=False)
     says = ", ".join(f"{key} {value}" for key, value in sorted(how.items()))
-    return Processed(f"timm: {says}", does, "L" if channels == 1 else "RGB")
+    return Processed(f"timm: {says}", does, "L" if channels == 1 else "RGB", settings=how)
 
 
 def _labels(config: Mapping[str, Any], size: int, folder: Path) -> tuple[str, ...]:
@@ -145,8 +145,10 @@ def _write(folder: Path, model: Classifier) -> None:
 
 
 def _data_config(model: Classifier) -> dict[str, Any]:
-    """How images are prepared, in timm's words; what it cannot say stays as it was."""
+    """How images are prepared, in timm's words; what is on record there stays as it was."""
     images = model.preprocess
+    if isinstance(images, Processed):
+        return dict(images.settings)
     if not isinstance(images, Preprocess) or not images.crop or images == _prepared(model.module):
         return {}
     resize = images.resize or images.crop
