@@ -2,6 +2,7 @@
 
 import socket
 import time
+from threading import Event
 from typing import Any
 
 import pytest
@@ -35,8 +36,11 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_a_look(monkeypa
     for key in ("HF_HUB_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(key, raising=False)
 
-    def slow(*_: Any, **__: Any) -> None:
-        time.sleep(3)
+    answered = Event()
+
+    def slow(*_: Any, **__: Any) -> socket.socket:
+        answered.wait(5)
+        return socket.socket()
 
     monkeypatch.setattr(socket, "create_connection", slow)
     monkeypatch.setattr(hub, "LOOK", 0.2)
@@ -44,6 +48,7 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_a_look(monkeypa
     with pytest.raises(BadInput, match=r"no answer in 0\.2 seconds"):
         hub.check_reachable("https://hub.invalid", "a/b", HERE)
     assert time.monotonic() - start < 2
+    answered.set()
 
 
 def test_a_look_takes_five_seconds_at_most() -> None:
