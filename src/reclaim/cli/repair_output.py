@@ -8,11 +8,11 @@ from typing import Any
 
 from reclaim.calibration.files import calibrator_record, save_calibrator
 from reclaim.cli.flags import Output
+from reclaim.cli.model_output import write_model
 from reclaim.cli.tables import accuracy_table, mixing_table
 from reclaim.core import disk
 from reclaim.core.files import write_json
 from reclaim.core.terminal import console
-from reclaim.models.directory import save_model
 from reclaim.repairs.files import save_mixture
 from reclaim.repairs.mixtures import OutputMixture
 from reclaim.repairs.result import Repair
@@ -35,7 +35,7 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, *
         save_mixture(folder / "mixture.json", repair.model)
         own: dict[str, Any] = {"alpha": repair.alpha}
     else:
-        save_model(folder, repair.model)
+        write_model(folder, repair.model, sentences(repair), _shown(repair))
         save_calibrator(folder / "calibrator.json", repair.offset)
         own = {"bias": repair.bias}
     shown = _shown(repair)

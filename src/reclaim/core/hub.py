@@ -41,12 +41,15 @@ def from_hub(name: str, patterns: Sequence[str], extra: str, local: str) -> Path
         raise BadInput(f"{name} cannot be had from the hub: {reason:.200}\n  {_here(local)}") from error
 
 
-def check_reachable(address: str, name: str, local: str) -> None:
+def check_reachable(address: str, name: str, local: str, *, hub: bool = True) -> None:
     """Look once whether a server answers.
+
+    Args:
+        hub: whether what keeps the hub's own library offline holds for this server too.
 
     Raises: BadInput, with the form for local files, if it does not, or the environment says to stay offline.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if hub and os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise BadInput(f"{name} is not on this machine, and HF_HUB_OFFLINE says not to ask the hub.\n  {_here(local)}")
     place = urlsplit(address)
     host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)

@@ -1,6 +1,7 @@
 """torchvision: every architecture has a head we find, and its preset is ours."""
 
 import importlib.util
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,15 @@ def test_weights_of_another_architecture_are_refused_with_the_first_names(tmp_pa
 def test_a_model_for_another_task_is_called_what_it_is(name: str, what: str) -> None:
     with pytest.raises(BadInput, match=f"torchvision's {name} is {what}"):
         load_model(f"torchvision/{name}")
+
+
+def test_weights_that_cannot_be_had_name_the_form_for_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(socket, "create_connection", nobody)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BadInput, match=r"cannot be reached: nobody there(?s:.)*torchvision/resnet18@FILE"):
+        load_model("torchvision/resnet18")

@@ -67,9 +67,10 @@ def command(
 
 def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, output: Output) -> None:
     from reclaim.calibration.folding import affine_to_fold
+    from reclaim.cli.model_output import write_model
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.core.joining import say_if_of_another
-    from reclaim.models.directory import check_takes_offset, save_model
+    from reclaim.models.directory import check_takes_offset
     from reclaim.models.head import fold, goes_on
     from reclaim.models.identity import identity
 
@@ -81,5 +82,6 @@ def _fold(fitted: "Calibrator", model: "Classifier", out: Path, force: bool, out
     check_takes_offset(model)
     say_if_of_another(fitted.fitted, identity(model.weights))
     with atomic_directory(out, force=force) as folder:
-        save_model(folder, fold(model, affine_to_fold(fitted, model.classes)))
+        done = [("Calibration", f"{type(fitted).__name__} was folded into the head.")]
+        write_model(folder, fold(model, affine_to_fold(fitted, model.classes)), done)
         write_json(folder / "run.json", output.run_record())

@@ -41,9 +41,9 @@ def merge(
         prepare: whose way of preparing images is right, where the two models are on record with different ones.
         force: replace a directory that exists.
     """
+    from reclaim.cli.model_output import write_model
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.batch_norm import measure_again, statistics_differ
-    from reclaim.models.directory import save_model
     from reclaim.models.pairs import paired
 
     take(out, folder=True, force=force, reads=(before, after), data=(data,))
@@ -61,7 +61,8 @@ def merge(
             merged, rows.seen_only("train" if "train" in rows.splits else next(iter(rows.splits))), inference
         )
     with atomic_directory(out, force=force) as folder:
-        save_model(folder, merged)
+        told = ", ".join(f"{key} {value}" for key, value in numbers.items())
+        write_model(folder, merged, [("Merging", f"{name}{told and ': '}{told}.")])
         write_json(folder / "run.json", output.run_record(device=where, **numbers))
     note = (
         "batch norm's running statistics were merged too; measure them again with --data" if stale and not data else ""

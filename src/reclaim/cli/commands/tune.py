@@ -48,9 +48,9 @@ def tune(
         seen: train on these classes only: a file with one per line, or names joined by commas.
         force: replace a directory that exists, and start anew.
     """
+    from reclaim.cli.model_output import write_model
     from reclaim.core.files import check_free, write_json
     from reclaim.core.unfinished import finish, finished, partial_of
-    from reclaim.models.directory import save_model
     from reclaim.models.head import settled
     from reclaim.training.processes import end_together, processes
     from reclaim.training.telling import telling
@@ -76,13 +76,19 @@ def tune(
         with telling() as epochs:
             tuned = _trained(run, out, new=standing == "new", main=several.is_main_process)
         if several.is_main_process:
-            save_model(partial_of(out), replace(tuned, seen=rows.seen_classes))
+            write_model(partial_of(out), replace(tuned, seen=rows.seen_classes), _said(name, budget))
             about = {"recipe": name, "device": str(several.device), **numbers, **_told(epochs, budget)}
             write_json(whole, output.run_record(**about))
     if several.is_main_process:
         finish(out, "state")
         output.show(made, lambda: console().print(f"the model: {out}"))
     end_together(several)
+
+
+def _said(name: str, budget: Budget) -> list[tuple[str, str]]:
+    """What was done, for the model's card."""
+    length = f"epochs {budget.epochs}" if budget.steps is None else f"steps {budget.steps}"
+    return [("Fine-tuning", f"{name}: {length}, learning rate {budget.learning_rate:g}.")]
 
 
 def _deciding(budget: Budget, reading: Reading) -> dict[str, Any]:

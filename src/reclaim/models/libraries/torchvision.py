@@ -10,6 +10,7 @@ import torch
 
 from reclaim.core.errors import BadInput, unknown
 from reclaim.core.extras import require
+from reclaim.core.hub import check_reachable
 from reclaim.data.classes.imagenet import imagenet_ids
 from reclaim.data.inputs.image import Preprocess
 from reclaim.models.checkpoint import Container, load_weights
@@ -47,6 +48,8 @@ def torchvision(
     module = zoo.get_model(name, weights=None)
     model = wrapped(module, head, preprocess=preset, library="torchvision", name=name)
     if checkpoint is None:
+        if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name).is_file():
+            check_reachable(default.url, f"torchvision/{name}", f"torchvision/{name}@FILE", hub=False)
         theta = torch.hub.load_state_dict_from_url(default.url, weights_only=True, check_hash=True)
         container = Container(".pth")
     else:
