@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from reclaim.core.extras import require
+from reclaim.models.networks import resnet20, resnet32
 from reclaim.models.transformers_inputs import quiet
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
@@ -31,6 +33,7 @@ class Case:
         read: reads it as the library does, without Reclaim.
         example: of the kind that it takes, by a number.
         classes: the names that must be given, where the network has none.
+        spec: how Reclaim is told of it.
     """
 
     library: str
@@ -39,6 +42,7 @@ class Case:
     read: Callable[[Path], nn.Module]
     example: Callable[[int], Any]
     classes: tuple[str, ...] | None = None
+    spec: Callable[[Path], str] = str
 
 
 def picture(seed: int) -> Image.Image:
@@ -127,6 +131,34 @@ def of_open_clip(architecture: str, vision: dict[str, Any], **text: Any) -> Case
     return Case("open-clip", architecture, write, read, picture, classes=CLASSES)
 
 
+def of_a_file(library: str, architecture: str, make: Callable[[], nn.Module]) -> Case:
+    """A network whose library has no directories: its weights in a file."""
+
+    def write(folder: Path) -> None:
+        torch.manual_seed(0)
+        folder.mkdir(exist_ok=True)
+        save_file(stirred(make()).state_dict(), folder / "model.safetensors")
+
+    def read(folder: Path) -> nn.Module:
+        module = make()
+        module.load_state_dict(load_file(folder / "model.safetensors"))
+        return module.eval()
+
+    def spec(folder: Path) -> str:
+        return f"{library}/{architecture}@{folder / 'model.safetensors'}"
+
+    return Case(library, architecture, write, read, picture, CLASSES, spec)
+
+
+def of_torchvision(architecture: str) -> Case:
+    def make() -> nn.Module:
+        zoo = require("torchvision.models", "torchvision")
+        module: nn.Module = zoo.get_model(architecture, weights=None, num_classes=len(CLASSES))
+        return module
+
+    return of_a_file("torchvision", architecture, make)
+
+
 class Alone(nn.Module):
     """What the page on models shows for a network of open_clip without Reclaim."""
 
@@ -194,6 +226,12 @@ CASES = (
         {"depth_multiplier": 0.25, "initializer_range": 0.2},
         "ViTImageProcessorPil",
     ),
+    of_transformers(
+        "SwinForImageClassification",
+        "SwinConfig",
+        {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4},
+        "ViTImageProcessor",
+    ),
     of_transformers("BertForSequenceClassification", "BertConfig", {**TINY, **TEXT}),
     of_transformers("RobertaForSequenceClassification", "RobertaConfig", {**TINY, **TEXT}),
     of_transformers(
@@ -201,6 +239,12 @@ CASES = (
         "DistilBertConfig",
         {**TEXT, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
     ),
+    of_transformers("ElectraForSequenceClassification", "ElectraConfig", {**TINY, **TEXT, "embedding_size": 8}),
+    of_transformers("MPNetForSequenceClassification", "MPNetConfig", {**TINY, **TEXT}),
     of_open_clip("CLIP of a transformer", {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8}),
     of_open_clip("CLIP of a residual network", {"layers": [1, 1, 1, 1], "width": 8}),
+    of_torchvision("regnet_y_400mf"),
+    of_torchvision("shufflenet_v2_x0_5"),
+    of_a_file("reclaim", "resnet20", partial(resnet20, len(CLASSES))),
+    of_a_file("plain", "reclaim.networks:resnet32", partial(resnet32, len(CLASSES))),
 )

@@ -30,7 +30,7 @@ def brought(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     case: Case = request.param
     folder = tmp_path_factory.mktemp("brought") / "model"
     case.write(folder)
-    return case, folder, load_model(str(folder), classes=case.classes)
+    return case, folder, load_model(case.spec(folder), classes=case.classes)
 
 
 def inputs(case: Case, model: Classifier) -> Any:
@@ -98,7 +98,7 @@ def test_what_is_saved_loads_with_the_library_alone(brought: tuple[Case, Path, C
     for alone in (False, True):
         if alone:
             (tmp_path / "reclaim.json").unlink()
-        back = load_model(str(tmp_path), classes=case.classes if alone else None)
+        back = load_model(case.spec(tmp_path), classes=case.classes) if alone else load_model(str(tmp_path))
         torch.testing.assert_close(logits(back.module, x), expected, rtol=1e-6, atol=1e-6)
         assert (back.classes, back.head, back.twins) == (CLASSES, model.head, model.twins)
         assert back.preprocess == model.preprocess
