@@ -281,3 +281,37 @@ def test_a_pipeline_of_pairs_that_has_probabilities_is_read_by_them() -> None:
     inner = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(decision_function_shape="ovo"), cv=2))
     made = CalibratedClassifier(inner, cv=2).fit(x, y)
     assert made.scores_ == "predict_proba" and made.score(x, y) > 0.95
+
+
+class Told(LogisticRegression):
+    """A classifier whose only scores are what `told` makes of its probabilities."""
+
+    decision_function = property()  # type: ignore[assignment]
+
+    def predict_proba(self, X: Any) -> Any:
+        z = X @ self.coef_.T + self.intercept_
+        return self.told(softmax(z, axis=1), z)
+
+    def predict(self, X: Any) -> Any:
+        return self.classes_[(X @ self.coef_.T + self.intercept_).argmax(axis=1)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [lambda p, z: z, lambda p, z: 100 * p, lambda p, z: np.where(z > 9, p, np.nan)],
+    ids=["scores", "per cent", "not a number"],
+)
+def test_what_is_no_probability_is_refused(told: Callable[[Any, Any], Any]) -> None:
+    model = Told()
+    Told.told = staticmethod(told)  # type: ignore[attr-defined]
+    with pytest.raises(BadInput, match="predict_proba gives no probabilities: in row"):
+        CalibratedClassifier(model).fit(*rows())
+
+
+def test_probabilities_of_other_classes_than_are_predicted_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    Told.told = staticmethod(lambda p, z: p)  # type: ignore[attr-defined]
+    CalibratedClassifier(Told()).fit(*rows())
+    assert not caplog.messages
+    Told.told = staticmethod(lambda p, z: p[:, [1, 2, 0]])  # type: ignore[attr-defined]
+    CalibratedClassifier(Told()).fit(*rows())
+    assert "predicts the class of its largest probability on" in caplog.text

@@ -81,7 +81,7 @@ def test_classes_that_an_affine_calibrator_does_not_know_are_absent_ones_and_oth
     ):
         more.through(FITS["Isotonic"])
     with pytest.raises(BadInput, match="seen classes are not all among the model's: ant"):
-        Snapshot(ROWS.logits, None, ROWS.seen, classes=("Ant", *NAMES[1:])).through(FITS["Vector"])
+        Snapshot(ROWS.logits, None, ROWS.seen, classes=("hen", *NAMES[1:])).through(FITS["Vector"])
     for fitted in (FITS["Vector"], offset):
         with pytest.raises(BadInput, match=r"'ant' and 'Ant' \(upper and lower case\)"):
             Snapshot(ROWS.logits, None, ROWS.seen, classes=("Ant", *NAMES[1:])).through(fitted)
@@ -111,6 +111,27 @@ def test_digits_are_names_where_both_sides_have_them_in_other_orders() -> None:
     fitted = LogitOffset.fit(replace(ROWS, classes=digits).seen_rows())
     turned = Snapshot(ROWS.logits.flip(1), None, ROWS.seen.flip(0), classes=digits[::-1])
     np.testing.assert_array_equal(numpy_of(turned.through(fitted).logits), numpy_of(fitted(ROWS.logits))[:, ::-1])
+
+
+def test_classes_that_a_calibrator_does_not_know_beside_some_that_are_gone_are_said(caplog) -> None:
+    fitted = FITS["Temperature"]
+    absent = NAMES[ROWS.seen.tolist().index(False)]
+    with caplog.at_level(logging.WARNING):
+        ROWS.through(fitted)
+        replace(ROWS, classes=tuple("hen" if name == absent else name for name in NAMES)).through(fitted)
+    assert [m for m in caplog.messages if "taken for" in m] == [
+        f"the calibrator knows {absent}, which are not here; what it does not know is taken for absent classes: hen."
+    ]
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_an_absent_class_in_another_form_of_unicode_is_refused(name: str) -> None:
+    absent = ROWS.seen.tolist().index(False)
+    composed, apart = ([*NAMES[:absent], form, *NAMES[absent + 1 :]] for form in ("caf\u00e9", "cafe\u0301"))
+    rows = replace(ROWS, classes=tuple(composed))
+    fitted = type(FITS[name]).fit(rows.seen_rows()) if name != "Chain" else Chain((Temperature.fit(rows.seen_rows()),))
+    with pytest.raises(BadInput, match=r"Alike to the eye.*the form of Unicode"):
+        replace(ROWS, classes=tuple(apart)).through(fitted)
 
 
 def test_another_model_or_other_seen_classes_are_said(caplog) -> None:

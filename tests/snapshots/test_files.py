@@ -104,3 +104,14 @@ def test_what_holds_no_logits_is_no_snapshot(tmp_path: Path, monkeypatch: pytest
         "missing.safetensors", "nowhere/missing", "plain/reclaim.networks:digits_cnn@model.pth",
     ):  # fmt: skip
         assert is_snapshot(Path(name)) is False, name
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_refused(tmp_path: Path, number: float) -> None:
+    rows = toys.snapshot()
+    features = np.zeros((len(rows), 2), dtype=np.float32)
+    features[3, 1] = number
+    path = tmp_path / "rows.npz"
+    np.savez(path, logits=rows.logits, labels=rows.labels, seen=rows.seen, features=features)
+    with pytest.raises(BadInput, match=rf"features hold {number} in row 3, column 1"):
+        load_snapshot(path)

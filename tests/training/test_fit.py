@@ -1,9 +1,11 @@
 """Training a classifier: it learns, repeats, and leaves alone what it must."""
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from reclaim.core.errors import BadInput
 from reclaim.models.predict import predict
@@ -146,3 +148,10 @@ def test_rows_of_the_head_that_are_trained_are_still_those_of_seen_classes_only(
     other = toys.classifier()
     fit(other, DATA, BUDGET, params=[Part(other.last_layer.weight, some)])
     assert torch.equal((other.last_layer.weight != start).any(dim=1), toys.SEEN & some)
+
+
+def test_a_network_that_answers_probabilities_is_not_trained_on_them() -> None:
+    model = toys.classifier()
+    module = nn.Sequential(OrderedDict(net=model.module, out=nn.Softmax(1)))
+    with pytest.raises(BadInput, match="these logits are probabilities"):
+        fit(replace(model, module=module, head=f"net.{model.head}"), DATA, BUDGET)

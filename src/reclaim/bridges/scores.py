@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,6 +13,8 @@ from reclaim.core.errors import BadInput
 __all__ = ["Scores", "logits_of", "scores_of"]
 
 Scores: TypeAlias = Literal["decision_function", "predict_proba"]
+
+log = logging.getLogger(__name__)
 
 MOST = 1000  # rows that tell what scores are
 AGREEING = 0.8  # the share of rows, at least, whose predicted class has the largest score
@@ -40,7 +43,21 @@ def scores_of(model: Any, X: Any) -> Scores:
             f"{type(model).__name__} gives no score per class: it needs a decision_function [rows, {size}] "
             "or predict_proba."
         )
+    some = X if len_of(X) <= MOST else resample(X, replace=False, n_samples=MOST, random_state=0)
+    own = _agreeing(np.asarray(model.predict_proba(some)), np.asarray(model.predict(some)), classes)
+    if own < AGREEING:
+        log.warning(
+            "%s predicts the class of its largest probability on %.0f %% of rows only; its probabilities are taken as "
+            "those of the classes in the order of classes_.",
+            type(model).__name__,
+            100 * own,
+        )
     return "predict_proba"
+
+
+def _agreeing(made: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> float:
+    """The share of rows whose predicted class has the largest score [N, C]; 1 for another shape."""
+    return float(np.mean(classes[made.argmax(axis=1)] == predicted)) if made.shape[1:] == classes.shape else 1.0
 
 
 def _per_class(made: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> bool:
@@ -71,6 +88,14 @@ def logits_of(model: Any, X: Any, size: int, scores: Scores) -> np.ndarray:
     p = _floating(model.predict_proba(X))
     if p.shape[1:] != (size,):
         raise BadInput(f"predict_proba gives the shape {list(p.shape)}; the estimator has {size} classes.")
+    sums = p.sum(axis=1)
+    wrong = ~((p >= -1e-6).all(axis=1) & ((np.abs(sums - 1) <= 1e-2) | (sums == 0)))  # not a number is wrong too
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BadInput(
+            f"predict_proba gives no probabilities: in row {row} they sum to {sums[row]:.4g}, or one is negative.\n"
+            "  A classifier that gives scores has a decision_function."
+        )
     return np.asarray(np.log(np.maximum(p, 1e-12)))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from reclaim.calibration.same_rows import check_same_rows
 from reclaim.core.arrays import check_one_place
 from reclaim.core.checks import check_groups
 from reclaim.core.errors import Argument, BadInput, alike, few
@@ -132,11 +133,5 @@ class Selection:
 
 
 def _same_rows(rows: Snapshot, other: Snapshot, name: str) -> Snapshot:
-    if len(rows) != len(other) or (
-        rows.labels is not None and other.labels is not None and not torch.equal(rows.labels, other.labels)
-    ):
-        raise BadInput(
-            f"the evidence {name!r} has other rows ({len(other)}) than the snapshot to repair ({len(rows)}).\n"
-            "  Predict both models on the same split, in the same order."
-        )
+    check_same_rows(other, rows, f"the evidence {name!r} and the snapshot to repair")
     return other

@@ -15,6 +15,7 @@ from reclaim.core.errors import Argument, BadInput, BadKind, alike, few
 __all__ = [
     "as_labels",
     "check_classes",
+    "check_features",
     "check_finite",
     "check_groups",
     "check_kind",
@@ -80,6 +81,17 @@ def check_finite(logits: Tensor, first_row: int = 0) -> None:
         raise BadInput(f"logits must be [rows, classes]; the shape given is {list(logits.shape)}.")
     if not logits.is_floating_point():
         raise BadKind(f"logits must be floating point; their type is {logits.dtype}. Give the network's raw outputs.")
+    _check_finite(logits, first_row, "logits", "logit")
+
+
+def check_features(features: Tensor) -> None:
+    """Raise if `features` [N, D] are not finite real numbers."""
+    if not features.is_floating_point():
+        raise BadKind(f"features must be floating point; their type is {features.dtype}.")
+    _check_finite(features, 0, "features", "feature")
+
+
+def _check_finite(logits: Tensor, first_row: int, what: str, one: str) -> None:
     for block in row_blocks(logits):
         rows = logits[block]
         if torch.isfinite(rows.sum(dtype=torch.float32)):
@@ -89,8 +101,8 @@ def check_finite(logits: Tensor, first_row: int = 0) -> None:
             row = int(bad[0])
             column = int((~torch.isfinite(rows[row])).nonzero()[0])
             raise BadInput(
-                f"logits hold {rows[row, column].item()} in row {first_row + block.start + row}, column {column}.\n"
-                "  Every logit must be a finite number. Was the model trained to divergence, or run in half precision?"
+                f"{what} hold {rows[row, column].item()} in row {first_row + block.start + row}, column {column}.\n"
+                f"  Every {one} must be a finite number. Was the model trained to divergence, or run in half precision?"
             )
 
 

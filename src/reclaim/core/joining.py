@@ -78,13 +78,18 @@ def by_name(change: Callable[[A], A], classes: Sequence[str]) -> Callable[[A], A
     if set(theirs) == set(own):
         return _Permuted(change, own, theirs)
     affine = change.affine(theirs) if isinstance(change, HasAffine) else None
+    lost, new = sorted(set(own) - set(theirs)), sorted(set(theirs) - set(own))
     if affine is None:
-        lost, new = sorted(set(own) - set(theirs)), sorted(set(theirs) - set(own))
         raise BadInput(
             f"this calibrator is for {len(own)} classes and not affine; the model's {len(theirs)} are others.\n"
             f"  only the calibrator has: {few(lost) or 'none'}\n  it does not know: {few(new) or 'none'}\n"
             "  Fit it to all outputs of the model: let `reclaim predict` answer the model's columns."
-            f"{alike(lost, new)}"
+        )
+    if lost and new:
+        log.warning(
+            "the calibrator knows %s, which are not here; what it does not know is taken for absent classes: %s.",
+            few(lost),
+            few(new),
         )
     return affine
 
@@ -92,9 +97,11 @@ def by_name(change: Callable[[A], A], classes: Sequence[str]) -> Callable[[A], A
 def names_for(fitted: Names, classes: Sequence[str]) -> tuple[str, ...]:
     """The names by which columns find those of a map; empty where they go by their position.
 
-    Raises: BadInput if they go by their position, and are not equally many.
+    Raises: BadInput if they go by their position, and are not equally many, or if two names only look alike.
     """
     own, theirs, size = fitted.classes, tuple(classes), len(fitted.seen)
+    if both := alike(set(own) - set(theirs), set(theirs) - set(own)):
+        raise BadInput(f"the calibrator's classes and those that it is applied to are not the same.{both}")
     if theirs == own or set(own) & set(theirs) or not (unnamed(own) or unnamed(theirs)):
         return theirs
     if not theirs:

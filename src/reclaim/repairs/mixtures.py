@@ -12,6 +12,7 @@ import torch
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.checks import check_number
+from reclaim.calibration.same_rows import check_same_rows
 from reclaim.core.arrays import A, as_kind, as_tensor, check_one_place, row_blocks
 from reclaim.core.checks import check_kind
 from reclaim.core.errors import BadInput
@@ -183,12 +184,7 @@ def aligned(before: Snapshot, after: Snapshot, classes: tuple[str, ...] = ()) ->
     check_one_place({"before": before.logits, "after": after.logits})
     last = after.reordered(classes or after.classes)
     first = before.reordered(last.classes)
+    check_same_rows(first, last, "the two snapshots")
     labels = first.labels if last.labels is None else last.labels
-    differ = first.labels is not None and labels is not None and not torch.equal(first.labels, labels)
-    if len(first) != len(last) or differ:
-        raise BadInput(
-            f"the two snapshots hold different rows ({len(first)} and {len(last)}).\n"
-            "  Predict both models on the same split, in the same order."
-        )
     named, known = replace(first, labels=labels, seen=last.seen), replace(last, labels=labels)
     return named.with_groups_of(known), known.with_groups_of(named)

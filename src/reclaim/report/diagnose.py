@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from reclaim.calibration.same_rows import check_same_rows
 from reclaim.core.arrays import check_one_place
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
@@ -32,11 +33,7 @@ def diagnose(before: Snapshot, after: Snapshot) -> list[Finding]:
         raise BadInput("the two snapshots are about different classes, or different seen ones.")
     if before.labels is None or after.labels is None:
         raise BadInput("a diagnosis needs labelled rows; a snapshot has none.")
-    if len(before) != len(after) or not torch.equal(before.labels, after.labels):
-        raise BadInput(
-            f"the two snapshots hold different rows ({len(before)} and {len(after)}).\n"
-            "  Predict both models on the same split, in the same order."
-        )
+    check_same_rows(before, after, "the two snapshots")
     if not len(after):
         raise BadInput("a diagnosis needs rows; the snapshots have none.")
     return [find("diagnoses", name)(before, after) for name in names("diagnoses")]

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
-from reclaim.core.checks import check_logits
+from reclaim.core.checks import check_features, check_logits
 from reclaim.core.errors import BadInput, few, within
 from reclaim.core.files import existing
 from reclaim.core.groups import members_of
@@ -216,11 +216,14 @@ def _from_npz(path: Path, *, raw: bool) -> Snapshot:
         groups, names = (
             (None, ()) if "groups" not in arrays else members_of(numbers_or_texts(arrays["groups"], "groups"))
         )
+        features = as_tensor(arrays["features"]) if "features" in arrays else None
+        if features is not None and features.ndim == 2:
+            check_features(features)
         return Snapshot(
             logits=logits,
             labels=arrays.get("labels"),
             seen=seen,
-            features=arrays.get("features"),
+            features=features,
             classes=() if "classes" not in arrays else texts(arrays["classes"], "classes"),
             split="" if "split" not in arrays else text(arrays["split"], "split"),
             data="" if "data" not in arrays else text(arrays["data"], "data"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from reclaim.core.checks import check_kind
 from reclaim.core.errors import Argument, BadInput
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.models.forward import logits_in, run
@@ -60,9 +61,12 @@ class Batch:
     def logits(self) -> Tensor:
         """The logits [B, C] in the network's answer.
 
-        Raises: BadInput if it has none.
+        Raises: BadInput if it has none, or the run's first ones are probabilities.
         """
-        return logits_in(self.answer)
+        z = logits_in(self.answer)
+        if self.number == 0:
+            check_kind(z.detach())
+        return z
 
     @property
     def gradients(self) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reclaim.core.arrays import row_blocks
+from reclaim.core.checks import check_features
 from reclaim.report.finding import Finding, change
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -30,6 +31,8 @@ def features(before: Snapshot, after: Snapshot) -> Finding:
             False,
             "Not measured: the snapshots carry no features; `predict` keeps them unless told not to.",
         )
+    for features in (before.features, after.features):
+        check_features(features)
     labels = after.known_labels
     then = nearest_class_mean(before.features, labels, len(after.seen))
     now = nearest_class_mean(after.features, labels, len(after.seen))
