@@ -19,7 +19,7 @@ from reclaim.core.checks import check_classes
 from reclaim.core.errors import Argument, BadInput, few, unknown
 from reclaim.core.extras import require
 from reclaim.core.files import write_json
-from reclaim.core.hub import check_reachable
+from reclaim.core.hub import check_reachable, from_hub
 from reclaim.core.records import read_json
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.processed import Processed
@@ -103,7 +103,11 @@ def _of_name(architecture: str, tag: str, checkpoint: Path | None, weights: Whic
     if tag not in tags:
         raise unknown(f"weights of open_clip's {architecture}", tag, tags)
     local = f"open_clip/{architecture}@FILE, or a directory of open_clip"
-    check_reachable("https://huggingface.co", f"open_clip/{architecture}/{tag}", local)
+    about = library.get_pretrained_cfg(architecture, tag)
+    owner, _, repository = str(about.get("hf_hub", "")).removesuffix("/").partition("/")
+    if repository and "/" not in repository:
+        return _of_directory(from_hub(f"{owner}/{repository}", [CONFIG, WEIGHTS], "open-clip", local), weights)
+    check_reachable(about.get("url") or "https://huggingface.co", f"open_clip/{architecture}/{tag}", local)
     with _tried(f"{architecture}/{tag}"):
         return library.create_model(architecture, pretrained=tag).eval()
 
@@ -156,7 +160,7 @@ def _zero_shot(towers: Any, labels: Sequence[str], templates: Sequence[Any], spe
     said = [template if callable(template) else partial(str.replace, template, "{}") for template in templates]
     directions = library.build_zero_shot_classifier(towers, tokenizer, list(labels), said).T
     scale = float(towers.logit_scale.detach().exp())
-    bias = 0.0 if towers.logit_bias is None else float(towers.logit_bias)
+    bias = 0.0 if towers.logit_bias is None else float(towers.logit_bias.detach())
     return ZeroShot(towers, scale * directions, bias)
 
 
