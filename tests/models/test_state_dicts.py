@@ -119,6 +119,28 @@ def test_averages_that_do_not_fit_leave_the_raw_weights(tmp_path: Path, caplog) 
     assert "the raw are taken, for the others do not fit" in caplog.messages[0]
 
 
+@pytest.mark.parametrize(
+    ("key", "beside"),
+    [
+        ("best_model", MEAN),
+        ("ema", {"decay": 0.9, "num_updates": 3, "shadow_params": list(MEAN.values())}),
+        ("g_ema", {"weights": prefixed(MEAN, "module.")}),
+    ],
+    ids=["another key", "a list without names", "inside"],
+)
+def test_weights_under_a_key_that_nobody_knows_are_said_to_be_left(tmp_path: Path, caplog, key: str, beside) -> None:
+    momentum = {"state": {i: {"momentum_buffer": tensor} for i, tensor in enumerate(MEAN.values())}}
+    torch.save({"model": RAW, "optimizer": momentum, "epoch": 3}, tmp_path / "w.pth")
+    with caplog.at_level(logging.WARNING):
+        load_weights(tmp_path / "w.pth", RAW)
+        assert not caplog.messages
+        torch.save({"model": RAW, "optimizer": momentum, key: beside}, tmp_path / "w.pth")
+        assert toys.same(load_weights(tmp_path / "w.pth", RAW)[0], RAW)
+    assert [m.partition(": ")[2] for m in caplog.messages] == [
+        f"'{key}' may hold other weights of the same network, and are not read: no key says which they are."
+    ]
+
+
 def test_a_single_set_is_no_choice(tmp_path: Path, caplog) -> None:
     torch.save({"state_dict": RAW}, tmp_path / "w.pth")
     with caplog.at_level(logging.WARNING):

@@ -15,7 +15,15 @@ from torch import Tensor
 from reclaim.core.errors import BadInput
 from reclaim.core.files import atomic_file, existing
 from reclaim.core.torch_files import read_torch
-from reclaim.models.state_dicts import COUNTER, Which, chosen, named_like, say_what_is_left, state_dicts
+from reclaim.models.state_dicts import (
+    COUNTER,
+    Which,
+    chosen,
+    named_like,
+    say_what_is_beside,
+    say_what_is_left,
+    state_dicts,
+)
 from reclaim.models.weights import Weights
 
 __all__ = ["Container", "load_weights", "save_weights"]
@@ -62,6 +70,7 @@ def load_weights(path: Path, like: Collection[str] = (), which: Which | None = N
     sets = [named for state in state_dicts(found, path) for named in named_like(state, like, path)]
     taken = chosen(sets, which, path)
     say_what_is_left(taken, path)
+    say_what_is_beside(found, sets, path)
     floats = {tensor.dtype for tensor in taken.weights.values() if tensor.is_floating_point()}
     dtype = floats.pop() if len(floats) == 1 else None
     return taken.weights, Container(

@@ -13,7 +13,17 @@ from torch import Tensor
 from reclaim.core.errors import BadInput, few
 from reclaim.models.weights import Weights
 
-__all__ = ["COUNTER", "StateDict", "Which", "chosen", "named_like", "nearly", "say_what_is_left", "state_dicts"]
+__all__ = [
+    "COUNTER",
+    "StateDict",
+    "Which",
+    "chosen",
+    "named_like",
+    "nearly",
+    "say_what_is_beside",
+    "say_what_is_left",
+    "state_dicts",
+]
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +209,38 @@ def say_what_is_left(taken: StateDict, path: Path) -> None:
         parts.append(f"left aside: {few(taken.left)}")
     if parts:
         log.warning("%s: %s.", path, "; ".join(parts))
+
+
+def say_what_is_beside(found: Any, sets: Sequence[StateDict], path: Path) -> None:
+    """Say in one line which other parts of a checkpoint hold as many tensors of the same shapes as a set that was read.
+
+    They may be other weights of the same network, under keys that nobody knows. A trainer's optimizer is none of them.
+    """
+    if not isinstance(found, Mapping):
+        return
+    known = {(one.nest or "").partition(".")[0] for one in sets}
+    shapes = {tuple(sorted(tuple(tensor.shape) for tensor in _inside(one.weights))) for one in sets}
+    alike = [
+        key
+        for key, part in found.items()
+        if isinstance(key, str) and key not in known and not key.lower().startswith("opt")
+        if tuple(sorted(tuple(tensor.shape) for tensor in _inside(part))) in shapes
+    ]
+    if alike:
+        log.warning(
+            "%s: %s may hold other weights of the same network, and are not read: no key says which they are.",
+            path,
+            few(map(repr, alike)),
+        )
+
+
+def _inside(part: Any, depth: int = DEPTH) -> Iterator[Tensor]:
+    """The tensors in mappings and lists, and in those inside them, with one dimension or more."""
+    if isinstance(part, Tensor) and part.ndim:
+        yield part
+    elif isinstance(part, Mapping | list | tuple) and depth:
+        for one in part.values() if isinstance(part, Mapping) else part:
+            yield from _inside(one, depth - 1)
 
 
 def nearly(missing: Sequence[str], unexpected: Sequence[str]) -> str:
