@@ -6,29 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from reclaim.core.errors import BadInput
+from reclaim.core.several import processes
 from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
-from reclaim.training.processes import processes
 from tests import toys
 from tests.pretended import pretended
-
-TWO = """
-import sys, torch
-from accelerate import PartialState
-from reclaim.training.budget import Budget
-from reclaim.training.fit import fit
-from reclaim.training.processes import end_together, processes
-from tests import toys
-model = toys.classifier()
-model.module.drop.p = 0.0
-fit(model, toys.data(), Budget(epochs=2, learning_rate=0.05, batch_size=16, accumulate=2), mode="eval")
-assert PartialState().num_processes == 2
-torch.save(model.weights, f"{sys.argv[1]}-{PartialState().process_index}.pth")
-end_together(processes())
-"""
 
 
 def launched(command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
@@ -36,22 +20,6 @@ def launched(command: list[str], **more: str) -> subprocess.CompletedProcess[str
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **more}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-
-
-@pytest.mark.parametrize("said", ["true", "false"])
-def test_two_processes_train_the_network_that_one_does(tmp_path: Path, said: str) -> None:
-    """Whether or not the launcher's environment says that they run on CPUs."""
-    (tmp_path / "two.py").write_text(TWO)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = launched([*launch, str(tmp_path / "two.py"), str(tmp_path / "two")], ACCELERATE_USE_CPU=said)
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (torch.load(tmp_path / f"two-{rank}.pth", weights_only=True) for rank in range(2))
-    assert toys.same(first, second)
-    model = toys.classifier()
-    model.module.drop.p = 0.0
-    fit(model, toys.data(), Budget(epochs=2, learning_rate=0.05, batch_size=16, accumulate=2), mode="eval")
-    for name, tensor in first.items():
-        torch.testing.assert_close(tensor, model.weights[name], msg=name)
 
 
 def test_a_process_trains_on_exactly_the_device_that_it_is_told_whichever_it_had_before(
@@ -100,7 +68,7 @@ from accelerate import PartialState
 PartialState()  # without a launcher's variables: alone, and so it stays
 import os
 os.environ["WORLD_SIZE"] = "2"
-from reclaim.training.processes import processes
+from reclaim.core.several import processes
 processes()
 """
 

@@ -20,6 +20,8 @@ from reclaim.core.arrays import Array, as_tensor, row_blocks
 from reclaim.core.checks import check_kind
 from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.core.joining import names_for
+from reclaim.core.several import Several
+from reclaim.snapshots.shards import by_rows
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Also", "Given", "Rows", "calibration_rows", "check_columns", "given_snapshot", "rejoin", "spread"]
@@ -27,6 +29,7 @@ __all__ = ["Also", "Given", "Rows", "calibration_rows", "check_columns", "given_
 Given: TypeAlias = Array | Snapshot  # logits [N, C]; or a snapshot, which has labels, seen classes and names besides
 Also: TypeAlias = Array | None  # labels [N], or seen classes [C]; a snapshot has its own
 
+EXACT = 1 << 18  # logits; the rounding errors of so few do not average out
 _BLOCK = 7 << 18  # bytes: a block and its one buffer stay in the processor's cache
 
 
@@ -62,14 +65,21 @@ class Rows:
         """K, the seen ones."""
         return int(self.seen.sum())
 
-    def blocks(self, stride: int = 1, size: int = _BLOCK) -> Iterator[tuple[Tensor, Tensor]]:
+    def blocks(
+        self, stride: int = 1, size: int = _BLOCK, *, us: Several = Several(), exact: bool | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Logits [n, K] of seen classes and labels [n], in blocks of `size` bytes, at least float32.
 
-        With `stride`, every so many-th row only.
+        Args:
+            stride: every so many-th row only.
+            us: of several processes, each goes over its own blocks; their sums must be added up.
+            exact: in float64; by default where there are few.
         """
         columns = None if bool(self.seen.all()) else self.seen.nonzero().squeeze(1)
-        exact = self.logits.nelement() <= 1 << 18  # few rows: their rounding errors do not average out
-        for block in row_blocks(self.logits, size * stride):
+        exact = self.logits.nelement() <= EXACT if exact is None else exact
+        every = list(row_blocks(self.logits, size * stride))
+        own = us.share(len(every))
+        for block in every[own.start : own.stop]:
             part = slice(block.start, min(block.stop, len(self)), stride)
             z = self.logits[part] if columns is None else self.logits[part].index_select(1, columns)
             yield z.to(torch.float64 if exact else torch.promote_types(z.dtype, torch.float32)), self.labels[part]
@@ -80,13 +90,21 @@ class Rows:
         return torch.cat([z for z, _ in blocks]), self.labels
 
     def per_row(self, count: int, numbers: Callable[[Tensor, Tensor], Sequence[Tensor] | Tensor]) -> Tensor:
-        """[count, N] float64, what `numbers` makes of each row, given logits [n, K] and labels [n] of a block."""
-        made, start = self.logits.new_empty(count, len(self), dtype=torch.float64), 0
-        for z, y in self.blocks():
-            for row, values in zip(made, numbers(z, y), strict=True):
-                row[start : start + len(y)] = values
-            start += len(y)
-        return made
+        """[count, N] float64, what `numbers` makes of each row, given logits [n, K] and labels [n] of a block.
+
+        Of several processes each reads its own rows.
+        """
+        exact = self.logits.nelement() <= EXACT
+
+        def made(logits: Tensor, labels: Tensor) -> list[Tensor]:
+            rows, start = logits.new_empty(count, len(labels), dtype=torch.float64), 0
+            for z, y in replace(self, logits=logits, labels=labels, groups=None).blocks(exact=exact):
+                for row, values in zip(rows, numbers(z, y), strict=True):
+                    row[start : start + len(y)] = values
+                start += len(y)
+            return list(rows)
+
+        return torch.stack(by_rows(made, self.logits, self.labels))
 
     def counts(self) -> Tensor:
         """[K] rows of each seen class."""

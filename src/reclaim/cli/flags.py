@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from reclaim.core.name_lists import names_in
 from reclaim.core.numbers import Pixels, check_fields
+from reclaim.core.several import alone, rank
 from reclaim.core.terminal import in_json, say
 
 if TYPE_CHECKING:
@@ -57,10 +58,15 @@ class Output:
     debug: bool = False
 
     def show(self, record: dict[str, Any], table: Callable[[], None]) -> None:
-        """Print the record with --json, and the table otherwise; on standard error, what folders held."""
+        """Print the record with --json, and the table otherwise; on standard error, what folders held.
+
+        Of several processes the first one prints.
+        """
+        if rank():
+            return
         for data in OPENED.get():
             _say_report(data, self, at_once=False)
-        with redirect_stdout(STDOUT.get(sys.stdout)):
+        with redirect_stdout(STDOUT.get(sys.stdout)), alone():
             if self.json:
                 sys.stdout.write(in_json(record) + "\n")
             else:
@@ -196,7 +202,7 @@ def _say_report(data: "Data", output: Output, *, at_once: bool) -> None:
         due = report.worth_a_word or (report.remarkable and not output.quiet)
     else:
         due = report.folders is not None and not (report.remarkable or output.quiet or output.json)
-    if due:
+    if due and not rank():
         say(f"reclaim: {report.line(data.source)}")
 
 

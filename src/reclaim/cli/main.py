@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 
 from cyclopts import App, Parameter
@@ -23,6 +23,7 @@ from reclaim.cli.places import check_tokens
 from reclaim.cli.said import InTheShellsWords
 from reclaim.core import progress
 from reclaim.core.errors import BadInput, BadKind
+from reclaim.core.several import at_work, rank, started
 from reclaim.core.stopping import Signals, Stopped, stopping
 from reclaim.core.terminal import Spoken, say
 from reclaim.core.workspace import reserved
@@ -37,6 +38,8 @@ app = App(
     help_format="markdown",
     default_parameter=Parameter(negative=(), converter=converted),  # no --no-json for every --json
 )
+
+SEVERAL = ("calibrate", "evaluate", "predict", "tune")  # what several processes do together
 
 COMMANDS = sorted(path.stem for path in (Path(__file__).parent / "commands").glob("[!_]*.py"))
 
@@ -65,20 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     STARTED.set(time.monotonic())
     OPENED.set(())
     STDOUT.set(sys.stdout)
-    progress.silence("--quiet" in tokens)
+    first = rank() == 0  # of several processes the first one speaks, unless it is to say what is wrong
+    progress.silence("--quiet" in tokens or not first)
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if "--debug" not in tokens:
         warnings.simplefilter("ignore")
     log, said = logging.getLogger("reclaim"), Spoken()
     said.setFormatter(InTheShellsWords())
     log.addHandler(said)
-    log.setLevel(logging.WARNING if "--quiet" in tokens else logging.INFO)
+    log.setLevel((logging.WARNING if "--quiet" in tokens else logging.INFO) if first else logging.ERROR)
     with stopping() as signals:
         try:
             check_tokens(tokens)
             with redirect_stdout(sys.stderr):
                 call = call_of(app, tokens)
-            with reserved(), redirect_stdout(sys.stderr if is_ours(call) else sys.stdout):
+            if is_ours(call):
+                _check_alone(tokens[0])
+            with reserved(), redirect_stdout(sys.stderr if is_ours(call) else sys.stdout), _shared(tokens):
                 call()
         except BrokenPipeError:  # whoever read our output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,6 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _end(error, signals, debug="--debug" in tokens)
         finally:
             log.removeHandler(said)
+
+
+def _shared(tokens: Sequence[str]) -> AbstractContextManager[object]:
+    """Of several processes those of a command on snapshots share the whole of it, on their CPUs."""
+    return at_work() if tokens[:1] in (["evaluate"], ["calibrate"]) else nullcontext()
+
+
+def _check_alone(command: str) -> None:
+    """Raise if a launcher started several processes for a command that one of them does."""
+    if started() > 1 and command not in SEVERAL:
+        raise BadInput(
+            f"`reclaim {command}` runs in one process, and a launcher started {started()}; these share their work: "
+            f"{', '.join(SEVERAL)}.\n  Start it without the launcher."
+        )
 
 
 def _end(error: Exception, signals: Signals, *, debug: bool) -> None:
@@ -108,5 +128,5 @@ def _message(error: Exception) -> str:
 
 
 def _stop(message: str, code: int) -> None:
-    say(f"reclaim: {message}")
+    say(f"reclaim: {message}" if rank() == 0 else f"reclaim, process {rank() + 1} of {started()}: {message}")
     raise SystemExit(code)

@@ -6,6 +6,7 @@ from typing import Any
 from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 from reclaim.cli.places import take
+from reclaim.core.several import rank
 from reclaim.core.terminal import console
 
 __all__ = ["logit_offset"]
@@ -48,7 +49,7 @@ def logit_offset(
     from reclaim.snapshots.reading import load_snapshot
 
     given = given_numbers(select, numbers)
-    if out is not None:
+    if out is not None and not rank():
         read = (snapshot, before, reference, unlabelled, source, labelled)
         take(out, record_of(out), folder=False, force=force, reads=read)
     rows = load_snapshot(snapshot)
@@ -58,7 +59,7 @@ def logit_offset(
         evidence.setdefault("labelled", rows)
     chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)
     record = calibrator_record(chosen)
-    if out is not None:
+    if out is not None and not rank():
         with together(out):
             record = save_calibrator(out, chosen)
             write_json(record_of(out), output.run_record())

@@ -13,7 +13,8 @@ from pathlib import Path
 from reclaim.core import disk
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.finite import json_text
-from reclaim.core.workspace import Workspace, workspace
+from reclaim.core.several import Several
+from reclaim.core.workspace import Workspace, workspace, workspace_of_all
 
 __all__ = [
     "atomic_directory",
@@ -89,22 +90,28 @@ _group: ContextVar[Group | None] = ContextVar("group", default=None)
 
 
 @contextmanager
-def together(path: Path) -> Iterator[Group]:
+def together(path: Path, us: Several = Several()) -> Iterator[Group]:
     """What is written inside beside `path` gets its names at the end, in order, or not at all.
 
     The last file is the one that tells of the others. A group inside another one belongs to it.
+
+    Args:
+        us: of several processes, all of which come here, the first gives the names: of its own group, to which the
+            others hand theirs over.
     """
     if (outer := _group.get()) is not None:
         yield outer
         return
-    with workspace(path) as space:
+    with workspace(path) if us.count == 1 else workspace_of_all(path, us) as space:
         group = Group(space)
         token = _group.set(group)
         try:
             yield group
         finally:
             _group.reset(token)
-        space.give_names(group.files, group.obsolete)
+        if group.files or group.obsolete:
+            space.give_names(group.files, group.obsolete)
+        us.wait()  # then all of them find what was written
 
 
 @contextmanager

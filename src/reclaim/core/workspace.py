@@ -18,13 +18,14 @@ from pathlib import Path
 
 from reclaim.core import disk
 from reclaim.core.errors import BadInput
+from reclaim.core.several import Several
 
 try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Workspace", "reserve", "reserved", "workspace"]
+__all__ = ["Workspace", "reserve", "reserved", "workspace", "workspace_of_all"]
 
 LOCK, OLD, NAMES = "lock", "old", "names.json"
 LONGEST = 200  # bytes of an output's name that its workspace repeats; file systems take 255
@@ -151,6 +152,33 @@ def workspace(output: Path) -> Iterator[Workspace]:
         if not space.users:
             _open.pop(space.output, None)
             space.close()
+
+
+@contextmanager
+def workspace_of_all(output: Path, us: Several) -> Iterator[Workspace]:
+    """The workspace of an output that several processes write together: the first one's, which the others write into.
+
+    It alone has the lock, gives names and removes the folder; all of them must come here.
+
+    Raises: BadInput if another command is writing the same output, or this process does not see the first one's folder.
+    """
+    path = output.parent.resolve() / output.name
+    if us.first:
+        with workspace(output) as space:
+            us.each(str(space.folder))
+            yield space
+        return
+    folder = Path(us.each("")[0])
+    if not folder.is_dir():
+        raise BadInput(
+            f"process {us.rank + 1} of {us.count} finds no folder {folder}, in which the first one writes.\n"
+            "  Give an output in a folder that all machines share, under the same name."
+        )
+    space = _open[path] = Workspace(path, folder, [], None)
+    try:
+        yield space
+    finally:
+        _open.pop(path, None)
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from reclaim.core.checks import check_logits
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.numbers import Bytes, in_range
+from reclaim.core.several import several
 from reclaim.data.records import Data, Split
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import settled
 from reclaim.models.identity import identity
-from reclaim.models.passes import Take, pass_over
+from reclaim.models.passes import pass_over
 from reclaim.snapshots.reading import reopen_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import SHARD_SIZE, snapshot_file
@@ -45,7 +46,8 @@ def predict(
     Args:
         data: its classes, all of which the model must have, become the columns.
         split: the name of one of its splits.
-        out: write a snapshot file block by block and open that, so that memory does not grow with the rows.
+        out: write a snapshot file block by block and open that, so that memory does not grow with the rows. Of several
+            processes (`reclaim.core.several.joined`) each answers its own share of the rows and writes files of it.
         features: keep the inputs of the head too (averaged over positions where it has several).
         half: store logits and features in half precision.
         shard_size: bytes; a larger snapshot is written as several files with an index.
@@ -71,9 +73,9 @@ def predict(
         model_identity=identity(model.weights),
     )
     width = model.num_features if features else None
-    run = partial(pass_over, model, rows, data.classes, inference=inference, what=split, source=source)
+    run = partial(pass_over, model, classes=data.classes, inference=inference, what=split, source=source)
     if out is None:
-        return _in_memory(about, rows, width, dtype, run)
+        return _in_memory(about, rows, width, dtype, partial(run, rows))
     return _in_file(out, about, rows, width, dtype, shard_size, run)
 
 
@@ -84,9 +86,11 @@ def _in_file(
     width: int | None,
     dtype: torch.dtype,
     shard_size: int,
-    run: Callable[[Take], None],
+    run: Callable[..., None],
 ) -> Snapshot:
-    """What a run answers, written block by block and opened again."""
+    """What a run over rows answers, written block by block and opened again."""
+    us = several()
+    mine = us.share(len(rows))
     with snapshot_file(
         out,
         about,
@@ -96,19 +100,22 @@ def _in_file(
         group_names=rows.group_names,
         dtype=dtype,
         shard_size=shard_size,
+        us=us,
     ) as write:
 
-        def take(first: int, z: Tensor, f: Tensor) -> None:
+        def take(own: int, z: Tensor, f: Tensor) -> None:
+            first = mine.start + own
             check_logits(z, first)
             labels = rows.labels[first : first + len(z)]
             write(first, _stored(z, dtype, first), labels, None if width is None else _stored(f, dtype, first))
 
-        run(take)
+        if mine:
+            run(rows if us.count == 1 else rows.rows(torch.arange(mine.start, mine.stop)), take=take)
     return reopen_snapshot(out)
 
 
 def _in_memory(
-    about: Snapshot, rows: Split, width: int | None, dtype: torch.dtype, run: Callable[[Take], None]
+    about: Snapshot, rows: Split, width: int | None, dtype: torch.dtype, run: Callable[..., None]
 ) -> Snapshot:
     """What a run answers as one snapshot, with `width` features or none."""
     logits = torch.empty(len(rows), len(about.classes), dtype=dtype)
@@ -119,7 +126,7 @@ def _in_memory(
         if kept is not None:
             kept[first : first + len(z)] = _stored(f, dtype, first)
 
-    run(take)
+    run(take=take)
     return replace(
         about, logits=logits, labels=rows.labels, features=kept, groups=rows.groups, group_names=rows.group_names
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
+from reclaim.core.several import several
 from reclaim.snapshots.shards import Shards
 
 __all__ = ["row_identities", "shared_rows"]
@@ -27,7 +28,9 @@ def row_identities(logits: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
     """
     columns = torch.tensor(sorted(range(len(classes)), key=classes.__getitem__)[:_COLUMNS], device=logits.device)
     found: list[int] = []  # of most rows the first column alone is read
-    for block in row_blocks(logits) if isinstance(logits, Shards) else [slice(None)]:
+    us, blocks = several(), list(row_blocks(logits)) if isinstance(logits, Shards) else [slice(None)]
+    mine = us.share(len(blocks)) if isinstance(logits, Shards) else range(1)
+    for block in blocks[mine.start : mine.stop]:
         rows = logits[block]
         first = _mixed(_bits(rows[:, columns[:1]]))
         limit = np.partition(first, _KEPT - 1)[_KEPT - 1] if len(first) > _KEPT else first.max(initial=0)
@@ -35,6 +38,8 @@ def row_identities(logits: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
         whole = _mixed(_bits(rows[torch.from_numpy(few).to(rows.device)].index_select(1, columns)))
         pairs = (first[few] & _UPPER) | (whole >> np.uint64(32))
         found = sorted({*found, *pairs.tolist()})[:_KEPT]
+    if isinstance(logits, Shards):  # each of several processes has read its own blocks
+        found = sorted({number for numbers in us.each(found) for number in numbers})[:_KEPT]
     return tuple(f"{number:016x}" for number in found)
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from reclaim.core.compat import map_leaves, tensor_without_values
+from reclaim.core.several import alone, several
 
-__all__ = ["Shards", "through"]
+__all__ = ["Shards", "by_rows", "through"]
 
 
 class Shards(Tensor):
@@ -132,3 +133,22 @@ class Shards(Tensor):
 def through(logits: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
     """`change` of logits [N, C]; of those in parts when they are read."""
     return logits.then(change) if isinstance(logits, Shards) else change(logits)
+
+
+def by_rows(numbers: Callable[..., Sequence[Tensor]], logits: Tensor, *beside: Tensor) -> list[Tensor]:
+    """What a function makes of rows, tensors with one entry per row; of several processes each reads its own rows.
+
+    Args:
+        numbers: of logits [n, C] and what is beside them, treats rows independently.
+        logits: [N, C].
+        beside: [N] each.
+    """
+    us = several()
+    if us.count == 1 or len(logits) < us.count:
+        return list(numbers(logits, *beside))
+    own = us.share(len(logits))
+    mine = slice(own.start, own.stop)
+    part = logits.rows(torch.arange(own.start, own.stop)) if isinstance(logits, Shards) else logits[mine]
+    with alone():
+        made = numbers(part, *(values[mine] for values in beside))
+    return [us.gathered(one, len(logits)) for one in made]

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
-from reclaim.core.files import atomic_file, together, write_json
+from reclaim.core.files import Group, atomic_file, together, write_json
 from reclaim.core.numbers import Bytes, in_range
+from reclaim.core.several import Several
 from reclaim.snapshots.index import index_of, named_as_shard, read_index, shard_names
 from reclaim.snapshots.reading import metadata
 from reclaim.snapshots.sealing import UNSEALED, seal
@@ -67,6 +68,7 @@ def snapshot_file(
     group_names: tuple[str, ...] = (),
     dtype: torch.dtype = torch.float32,
     shard_size: int = SHARD_SIZE,
+    us: Several = Several(),
 ) -> Iterator[Callable[[int, Tensor, Tensor | None, Tensor | None], None]]:
     """Write a snapshot block by block: the sizes are known beforehand, so the memory used does not grow with the rows.
 
@@ -78,6 +80,8 @@ def snapshot_file(
         rows: N.
         width: D of the features, or None without features.
         groups, group_names: [N], which rows belong together, and what the groups are called.
+        us: of several processes, all of which come here, each writes files of its own share of the rows, and the first
+            one the index, once all files are whole.
 
     Yields: a function that writes one block, given its first row, logits, labels and features.
 
@@ -86,33 +90,55 @@ def snapshot_file(
     _check(path, dtype, shard_size)
     per_row = (len(about.seen) + (width or 0)) * dtype.itemsize + 8 * labelled + 8 * (groups is not None)
     most = max(1, shard_size // per_row)
-    sizes = [min(most, rows - first) for first in range(0, rows, most)] or [0]
-    run = secrets.token_hex(4) if len(sizes) > 1 else ""
-    files = [path.with_name(name) for name in shard_names(path, len(sizes), run)] if run else [path]
-    old, seals = _old_files(path), dict[Path, str]()
-    with together(path) as group:
+    spans = [part for rank in range(us.count) for part in _cut(us.share(rows, rank), most)] or [range(0)]
+    run = us.each(secrets.token_hex(4))[0] if len(spans) > 1 or us.count > 1 else ""
+    files = [path.with_name(name) for name in shard_names(path, len(spans), run)] if run else [path]
+    own_spans = _cut(us.share(rows), most) or [range(0)][us.rank :]
+    mine = [number for number, span in enumerate(spans) if span in own_spans]
+    old, seals = _old_files(path) if us.first else set(), dict[Path, str]()
+    with together(path, us) as group:
         with ExitStack() as stack:
-            own = [None] * len(sizes) if groups is None else groups.split(most)
-            parts = [
-                stack.enter_context(
-                    _one_file(file, about, size, width, labelled, dtype, mine, group_names, place, seals)
+            places = _places(run, len(spans))
+            parts = {}
+            for number in mine:
+                span = spans[number]
+                own = None if groups is None else groups[span.start : span.stop]
+                one = _one_file(
+                    files[number], about, len(span), width, labelled, dtype, own, group_names, places[number], seals
                 )
-                for file, size, mine, place in zip(files, sizes, own, _places(run, len(sizes)), strict=True)
-            ]
+                parts[span] = stack.enter_context(one)
 
             def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
                 last = first + len(logits)
-                for index in range(first // most, -(-last // most)):
-                    begin = index * most
-                    part = slice(max(first, begin) - first, min(last, begin + most) - first)
-                    labels_, features_ = (None if values is None else values[part] for values in (labels, features))
-                    parts[index](max(first, begin) - begin, logits[part], labels_, features_)
+                for span, part in parts.items():
+                    begin, end = max(first, span.start), min(last, span.stop)
+                    if begin < end:
+                        of = slice(begin - first, end - first)
+                        labels_, features_ = (None if values is None else values[of] for values in (labels, features))
+                        part(begin - span.start, logits[of], labels_, features_)
 
             yield write
         if run:  # the index comes last: until then the old snapshot is whole, and its files have other names
-            named = [{"file": f.name, "rows": n, "checksum": seals[f]} for f, n in zip(files, sizes, strict=True)]
-            write_json(index_of(path), {"rows": rows, "run": run, "shards": named})
-        group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if run else [])}))
+            made, seals = _handed_over(group, seals, us)
+            group.files[:] = made if us.first else []
+            named = [{"file": f.name, "rows": len(n), "checksum": seals[f]} for f, n in zip(files, spans, strict=True)]
+            if us.first:
+                write_json(index_of(path), {"rows": rows, "run": run, "shards": named})
+        if us.first:
+            group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if run else [])}))
+
+
+def _cut(rows: range, most: int) -> list[range]:
+    """Runs of at most so many rows."""
+    return [rows[first : first + most] for first in range(0, len(rows), most)]
+
+
+def _handed_over(group: Group, seals: dict[Path, str], us: Several) -> tuple[list[tuple[Path, Path]], dict[Path, str]]:
+    """The files of all processes, in the order of their rows, with their names; and their checksums."""
+    each = us.each((group.files, seals))
+    return [file for files, _ in each for file in files], {
+        path: seal for _, made in each for path, seal in made.items()
+    }
 
 
 def _check(path: Path, dtype: torch.dtype, shard_size: int) -> None:

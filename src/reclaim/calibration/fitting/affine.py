@@ -15,10 +15,11 @@ from torch import Tensor
 from reclaim.calibration.fitting.temperature import LOG2E
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import as_numpy
+from reclaim.core.several import Several, several
 
 __all__ = ["AffineFit", "Blocks", "Factors", "fit_diagonal", "fit_matrix", "kronecker", "mean_nll"]
 
-Blocks = Callable[[], Iterator[tuple[Tensor, Tensor]]]
+Blocks = Callable[[Several], Iterator[tuple[Tensor, Tensor]]]  # of several processes each goes over its own
 Factors = tuple[Tensor, Tensor, Tensor, Tensor]
 _LARGE = 200  # classes from which on several threads pay
 
@@ -55,10 +56,11 @@ class AffineFit:
 def mean_nll(blocks: Blocks, scale: Tensor, shift: Tensor) -> float:
     """Mean negative log-likelihood of ``softmax(scale x + shift)``."""
     total, n = 0.0, 0
-    for x, y in blocks():
+    for x, y in blocks(several()):
         t = Affine(scale, shift).of(x)
         total += float((t.logsumexp(dim=1) - t.gather(1, y[:, None]).squeeze(1)).sum(dtype=torch.float64))
         n += len(y)
+    total, n = _summed(total, n)
     return total / n
 
 
@@ -93,13 +95,14 @@ def fit_diagonal(
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         nll, gradient, n = 0.0, torch.zeros_like(theta), 0
         w, b = theta[:width], theta[width:]
-        for x, y in blocks():
+        for x, y in blocks(several()):
             p = torch.addcmul(b.to(x), x, w.to(x))
             nll += _misses(p, y)
             gradient[width:] += p.sum(dim=0)
             by_class = p.mul_(x).sum(dim=0).double()
             gradient[:width] += by_class if scales else by_class.sum()
             n += len(y)
+        gradient, (nll, n) = several().summed(gradient), _summed(nll, n)
         away = theta - origin
         value = nll / n + float(pull @ away.square())
         return value, gradient / n + 2 * pull * away, nll / n
@@ -107,6 +110,14 @@ def fit_diagonal(
     found, fit = _minimise(objective, at, unit, most, tolerance, k > _LARGE)
     found = found.cpu()
     return AffineFit(found[:width].expand(k).clone() if not scales else found[:k], found[width:], *fit)
+
+
+def _summed(total: float, rows: int) -> tuple[float, int]:
+    """A sum over rows and how many they are, over all processes that share them."""
+    if several().count == 1:
+        return total, rows
+    whole, count = several().summed(torch.tensor([total, rows], dtype=torch.float64)).tolist()
+    return whole, int(count)
 
 
 def _misses(t: Tensor, y: Tensor) -> float:
@@ -120,7 +131,7 @@ def _misses(t: Tensor, y: Tensor) -> float:
 def _curvatures(blocks: Blocks, scales: bool) -> Tensor:
     """The diagonal of the Hessian at the identity, [width + K]: the units in which L-BFGS sees a round bowl."""
     once, twice, n = torch.zeros(()), torch.zeros(()), 0
-    for x, y in blocks():
+    for x, y in blocks(Several()):
         if n > 1 << 13:
             break
         p = x.softmax(dim=1)
@@ -163,12 +174,13 @@ def fit_matrix(
     def objective(theta: Tensor) -> tuple[float, Tensor, float]:
         w, b = matrix(theta), theta[k * k :]
         nll, by_w, by_b, n = 0.0, torch.zeros_like(w), torch.zeros_like(b), 0
-        for x, y in blocks():
+        for x, y in blocks(several()):
             p = torch.addmm(b.to(x), x, w.to(x).T)
             nll += _misses(p, y)
             by_w += p.T @ x
             by_b += p.sum(dim=0)
             n += len(y)
+        by_w, by_b, (nll, n) = several().summed(by_w), several().summed(by_b), _summed(nll, n)
         away = torch.where(eye, w - 1, w)
         value = nll / n + float((pull * away.square()).sum()) + intercept / k * float(b @ b)
         by_w, by_b = by_w / n + 2 * pull * away, by_b / n + 2 * intercept / k * b
@@ -186,11 +198,13 @@ def _turned(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
 def kronecker(blocks: Blocks, k: int, at: AffineFit) -> Factors:
     """Eigenvalues [K] and vectors [K, K] of the factors of the Hessian: of mean x xᵀ, and of mean diag(p) - p pᵀ."""
     inputs, outputs, n = torch.zeros(()), torch.zeros(()), 0
-    for x, y in blocks():
+    for x, y in blocks(several()):
         p = Affine(at.scale, at.shift).of(x).softmax(dim=1)
         inputs = inputs + (x.T @ x).double()
         outputs = outputs + (torch.diag(p.sum(dim=0)) - p.T @ p).double()
         n += len(y)
+    inputs, outputs = (several().summed(sums.double().expand(k, k)) for sums in (inputs, outputs))
+    _, n = _summed(0.0, n)
     (a, basis_a), (o, basis_o) = torch.linalg.eigh(inputs / n), torch.linalg.eigh(outputs / n)
     kind = torch.float32 if k > _LARGE else torch.float64  # only a basis to search in: it need not be exact
     return a, basis_a.to(kind), o, basis_o.to(kind)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reclaim.calibration.fitting.affine import mean_nll
+from reclaim.calibration.fitting.penalties import scaled
 from reclaim.calibration.rows import Rows
 from reclaim.core.affine import Affine
 from reclaim.snapshots.metrics.margins import group_bests
@@ -45,7 +46,11 @@ class Balanced:
             f"only {self.share:g} of the way from the best temperature was gone: "
             "further would have moved the balance between seen and absent classes"
         )
-        return {"share": self.share, "nll": mean_nll(rows.blocks, self.inner.scale, self.inner.shift), "note": note}
+        return {
+            "share": self.share,
+            "nll": mean_nll(scaled(rows, 1.0), self.inner.scale, self.inner.shift),
+            "note": note,
+        }
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from reclaim.calibration.fitting.affine import AffineFit, Blocks, Factors, fit_d
 from reclaim.calibration.rows import Rows
 from reclaim.core.errors import BadInput
 from reclaim.core.groups import pieces
+from reclaim.core.several import Several
 
 __all__ = ["folds", "full", "prior_width", "ridged", "scaled"]
 
@@ -48,7 +49,9 @@ def full(
     """`fit_matrix` of the rows times beta; penalties that are None come from cross-validation. And the penalties."""
     k = rows.num_classes
     inputs = partial(scaled, beta=beta, log_softmax=log_softmax, size=1 << 23)
-    reach = float(torch.stack([x.square().mean() for x, _ in scaled(rows, beta, log_softmax=log_softmax)()]).mean())
+    reach = float(
+        torch.stack([x.square().mean() for x, _ in scaled(rows, beta, log_softmax=log_softmax)(Several())]).mean()
+    )
 
     def penalties(n: int, width: float) -> tuple[float, float, float]:
         by_width = k / (2 * n * width**2)
@@ -85,8 +88,8 @@ def full(
 def scaled(rows: Rows, beta: float, *, log_softmax: bool = False, size: int = 1 << 20) -> Blocks:
     """The rows' logits times beta, block by block; with `log_softmax`, their logarithmic probabilities times beta."""
 
-    def blocks() -> Iterator[tuple[Tensor, Tensor]]:
-        for z, y in rows.blocks(size=size):
+    def blocks(us: Several) -> Iterator[tuple[Tensor, Tensor]]:
+        for z, y in rows.blocks(size=size, us=us):
             yield (z.log_softmax(dim=1) if log_softmax else z) * beta, y
 
     return blocks

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from reclaim.calibration.rows import Rows
+from reclaim.core.several import several
 
 __all__ = ["LOG2E", "Found", "Slope", "best_beta", "slope"]
 
@@ -56,9 +57,12 @@ class Found:
 
 
 def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -> Slope:
-    """One pass. Without `curvature` the second derivative is nan, and the pass costs a third less."""
-    totals, n, buffer = rows.logits.new_zeros(5, dtype=torch.float64), 0, torch.empty(0)
-    for z, y in rows.blocks(stride):
+    """One pass, in which each of several processes reads its own rows.
+
+    Without `curvature` the second derivative is nan, and the pass costs a third less.
+    """
+    totals, n, buffer, us = rows.logits.new_zeros(5, dtype=torch.float64), 0, torch.empty(0), several()
+    for z, y in rows.blocks(stride, us=us):
         top = z.amax(dim=1, keepdim=True)
         own = z.gather(1, y[:, None]) - top
         buffer = buffer.to(z).resize_(z.shape)
@@ -72,7 +76,8 @@ def slope(rows: Rows, beta: float, stride: int = 1, *, curvature: bool = True) -
         parts = (mass.log() - beta * own, first - top - own, second, own == 0, width)
         totals += torch.stack([part.sum(dtype=torch.float64) for part in parts])
         n += len(y)
-    nll, first_, second_, right, wide = (totals / n).tolist()
+    *sums, n = us.summed(torch.cat([totals, totals.new_tensor([n])])).tolist()
+    nll, first_, second_, right, wide = (one / n for one in sums)
     return Slope(nll, first_, second_ if curvature else math.nan, right, math.sqrt(wide))
 
 

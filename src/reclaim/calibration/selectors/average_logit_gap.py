@@ -8,6 +8,7 @@ from torch import Tensor
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
+from reclaim.snapshots.shards import by_rows
 
 __all__ = ["average_logit_gap", "mean_gap"]
 
@@ -38,11 +39,15 @@ def mean_gap(logits: Tensor, labels: Tensor, seen: Tensor, *, without_own: bool 
         raise BadInput("the gap between wrong seen logits and absent ones needs two seen classes; only one is seen.")
     dtype, num_seen = torch.promote_types(logits.dtype, torch.float32), int(seen.sum())
     weights = torch.stack([seen, ~seen], dim=1).to(logits.device, dtype)
-    gaps = logits.new_empty(len(logits), dtype=torch.float64)
-    for block in row_blocks(logits):
-        z = logits[block].to(dtype)
-        seen_sum, absent_sum = (z @ weights).double().T
-        if without_own:
-            seen_sum = seen_sum - z.gather(1, labels[block, None]).squeeze(1).double()
-        gaps[block] = seen_sum / (num_seen - without_own) - absent_sum / (len(seen) - num_seen)
-    return float(gaps.mean())
+
+    def gaps(rows: Tensor, own: Tensor) -> tuple[Tensor]:
+        made = rows.new_empty(len(rows), dtype=torch.float64)
+        for block in row_blocks(rows):
+            z = rows[block].to(dtype)
+            seen_sum, absent_sum = (z @ weights).double().T
+            if without_own:
+                seen_sum = seen_sum - z.gather(1, own[block, None]).squeeze(1).double()
+            made[block] = seen_sum / (num_seen - without_own) - absent_sum / (len(seen) - num_seen)
+        return (made,)
+
+    return float(by_rows(gaps, logits, labels)[0].mean())

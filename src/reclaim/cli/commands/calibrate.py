@@ -12,6 +12,7 @@ from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
 from reclaim.core.numbers import Share
 from reclaim.core.registry import find
+from reclaim.core.several import rank
 from reclaim.core.terminal import console, say
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ def calibrate(
     from reclaim.core.files import together, write_json
     from reclaim.snapshots.reading import load_snapshot
 
-    if out is not None:
+    if out is not None and not rank():
         take(out, record_of(out), folder=False, force=force, reads=(snapshot, after, held_out))
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
     rows = _rows(snapshot, floor if from_probabilities else None, seen_rows=seen_rows, all_classes=all_classes)
     warnings = doubts(rows, load_snapshot(held_out) if held_out else None)
-    for warning in warnings:
+    for warning in warnings if not rank() else ():
         say(f"reclaim: {warning}")
     first = load_calibrator(after) if after is not None else None
     if first is not None:
@@ -70,7 +71,7 @@ def calibrate(
         fitted = find("calibrators", name).fit(rows, **numbers)
     whole = fitted if first is None else Chain((first, fitted))
     record = calibrator_record(whole)
-    if out is not None:
+    if out is not None and not rank():
         with together(out):
             record = save_calibrator(out, whole)
             write_json(record_of(out), output.run_record(**numbers))

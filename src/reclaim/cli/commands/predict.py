@@ -46,11 +46,13 @@ def command(
     """
     from reclaim.core.files import write_json
     from reclaim.core.notes import noted
+    from reclaim.core.several import at_work, rank
     from reclaim.models.head import settled
     from reclaim.models.predict import predict
     from reclaim.snapshots.index import index_of
 
-    take(out, record_of(out), index_of(out), folder=False, force=force, reads=(model,), data=(data,))
+    if not rank():
+        take(out, record_of(out), index_of(out), folder=False, force=force, reads=(model,), data=(data,))
     where = device_for(inference.device)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, reading=reading, output=output)
@@ -58,11 +60,12 @@ def command(
     if columns == "model":
         rows = rows.over(network.classes)
     size = int(shard_size * 2**30)
-    with noted() as notes:
+    with noted() as notes, at_work(inference.device) as us:
         made = predict(
             network, rows, split, out=out, features=features, half=half, shard_size=size, inference=inference
         )
-    about = {"device": where, "precision": inference.precision, **notes}
-    write_json(record_of(out), output.run_record(rows=len(made), classes=len(made.classes), **about))
+    about = {"device": where, "precision": inference.precision, "processes": us.count, **notes}
+    if us.first:
+        write_json(record_of(out), output.run_record(rows=len(made), classes=len(made.classes), **about))
     record = {"out": str(out), "rows": len(made), "classes": len(made.classes), "seen": int(made.seen.sum())}
     output.show(record, lambda: console().print(f"{len(made)} rows, {len(made.classes)} classes: {out}"))

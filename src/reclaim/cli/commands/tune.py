@@ -50,9 +50,9 @@ def tune(
     """
     from reclaim.cli.model_output import write_model
     from reclaim.core.files import check_free, write_json
+    from reclaim.core.several import end_together, processes
     from reclaim.core.unfinished import finish, finished, partial_of
     from reclaim.models.head import settled
-    from reclaim.training.processes import end_together, processes
     from reclaim.training.telling import telling
 
     several = processes(budget.device)

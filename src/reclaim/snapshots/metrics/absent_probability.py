@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -13,6 +15,7 @@ from reclaim.snapshots.metrics.brier import binary_brier
 from reclaim.snapshots.metrics.calibration_error import ece
 from reclaim.snapshots.metrics.confidence import Confidence
 from reclaim.snapshots.metrics.row_scores import exponentials
+from reclaim.snapshots.shards import by_rows
 
 __all__ = ["absent_log_odds", "group_question", "group_question_of"]
 
@@ -44,10 +47,18 @@ def group_question_of(log_odds: Tensor, is_absent: Tensor, *, bins: int = 15) ->
 
 
 def absent_log_odds(logits: Tensor, seen: Tensor) -> Tensor:
-    """log P(absent | x) - log P(seen | x), [N] float64; infinite where a group has no classes. An offset adds to it."""
+    """log P(absent | x) - log P(seen | x), [N] float64; infinite where a group has no classes. An offset adds to it.
+
+    Of several processes each reads its own rows.
+    """
+    (odds,) = by_rows(partial(_log_odds, seen), logits)
+    return odds
+
+
+def _log_odds(seen: Tensor, logits: Tensor) -> tuple[Tensor]:
     seen = seen.to(logits.device)
     if seen.all() or not seen.any():
-        return logits.new_full((len(logits),), -torch.inf if seen.all() else torch.inf, dtype=torch.float64)
+        return (logits.new_full((len(logits),), -torch.inf if seen.all() else torch.inf, dtype=torch.float64),)
     dtype = torch.promote_types(logits.dtype, torch.float32)
     groups = torch.stack([~seen, seen]).to(dtype)
     peak, shift, total, absent, present = logits.new_empty(5, len(logits), dtype=dtype)
@@ -59,4 +70,4 @@ def absent_log_odds(logits: Tensor, seen: Tensor) -> Tensor:
     ):  # what vanished beside the peak
         again = logits[rows].to(dtype)
         odds[rows] = again[:, ~seen].logsumexp(dim=1).double() - again[:, seen].logsumexp(dim=1).double()
-    return odds
+    return (odds,)

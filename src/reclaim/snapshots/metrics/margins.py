@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
+from reclaim.snapshots.shards import by_rows
 
 __all__ = ["Margins", "group_bests", "margins"]
 
@@ -33,12 +35,24 @@ class Margins:
 
 def group_bests(logits: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """The largest seen and the largest absent logit of each row, [N] each; -inf where a group is empty."""
-    best_seen, best_absent, _ = _bests(logits, seen, None)
+
+    def bests(z: Tensor) -> tuple[Tensor, ...]:
+        return _bests(z, seen, None)[:2]
+
+    best_seen, best_absent = by_rows(bests, logits)
     return best_seen, best_absent
 
 
 def margins(logits: Tensor, labels: Tensor, seen: Tensor) -> Margins:
-    """Everything about [N, C] logits that an offset can change, from one read of them."""
+    """Everything about [N, C] logits that an offset can change, from one read of them.
+
+    Of several processes each reads its own rows.
+    """
+    return Margins(*by_rows(partial(_margins, seen), logits, labels))
+
+
+def _margins(seen: Tensor, logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """What `Margins` holds, in its order."""
     seen = seen.to(logits.device)
     is_seen = seen[labels]
     best_seen, best_absent, own = _bests(logits, seen, labels)
@@ -53,7 +67,7 @@ def margins(logits: Tensor, labels: Tensor, seen: Tensor) -> Margins:
         hit[rows] = group.argmax(dim=1) == labels[rows]
     other = other.double()
     ahead, behind = torch.maximum(own, rival).double() - other, rival.double() - other
-    return Margins(torch.where(is_seen, ahead, -ahead), torch.where(is_seen, behind, -behind), hit, right, is_seen)
+    return torch.where(is_seen, ahead, -ahead), torch.where(is_seen, behind, -behind), hit, right, is_seen
 
 
 def _bests(logits: Tensor, seen: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

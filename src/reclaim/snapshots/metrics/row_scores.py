@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import row_blocks
+from reclaim.snapshots.shards import by_rows
 
 __all__ = ["RowScores", "exponentials", "row_scores", "top_label"]
 
@@ -38,23 +39,33 @@ class RowScores:
 
 
 def row_scores(logits: Tensor, labels: Tensor) -> RowScores:
-    """All four scores of [N, C] logits and [N] labels that are known to fit together."""
+    """All four scores of [N, C] logits and [N] labels that are known to fit together.
+
+    Of several processes each reads its own rows.
+    """
+    return RowScores(*by_rows(_scores, logits, labels))
+
+
+def _scores(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `RowScores` holds, in its order."""
     peak, shift, total, squares, own, own_e = logits.new_empty(6, len(logits), dtype=_working(logits))
     for block, rows, e in exponentials(logits, peak, shift, total):
         own[block] = rows.gather(1, labels[block, None]).squeeze(1)
         own_e[block] = e.gather(1, labels[block, None]).squeeze(1)
         squares[block] = e.square_().sum(dim=1)
     top = _top(peak, shift, total)
-    return RowScores(
-        nll=total.double().log() - _power(own, shift) / _LOG2E,
-        brier=squares.double() / total.double().square() - 2 * (own_e.double() / total.double()) + 1,
-        top=top,
-        right=_right(logits, labels, own == peak, top),
-    )
+    nll = total.double().log() - _power(own, shift) / _LOG2E
+    brier = squares.double() / total.double().square() - 2 * (own_e.double() / total.double()) + 1
+    return nll, brier, top, _right(logits, labels, own == peak, top)
 
 
 def top_label(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Only `top` and `right` of the row scores: one maximum, one exponential and one sum per logit."""
+    top, right = by_rows(_top_label, logits, labels)
+    return top, right
+
+
+def _top_label(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     peak, shift, total, own = logits.new_empty(4, len(logits), dtype=_working(logits))
     for block, rows, _ in exponentials(logits, peak, shift, total):
         own[block] = rows.gather(1, labels[block, None]).squeeze(1)
