@@ -66,10 +66,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         )
         for name in SELECTED
     },
-    "applied": ("evaluate", "test.safetensors", "--calibrator", "vector-scaling.json", "--json"),
+    "applied": ("evaluate", "test.safetensors", "--calibrator", "temperature.json", "--json"),
+    **{
+        f"large {name}": ("calibrate", name, "large.safetensors", "--seen-rows", "--json")
+        for name in ("temperature", "vector", "bias-corrected-temperature")
+    },
+    "large evaluated": ("evaluate", "large.safetensors", "--json"),
     "listed": ("list", "recipes"),
 }  # fmt: skip
-COMMANDS["applied"] = ("evaluate", "test.safetensors", "--calibrator", "temperature.json", "--json")
 BUDGET = Budget(epochs=3, learning_rate=0.05, batch_size=24, accumulate=2, precision="bf16", optimizer="adamw")
 
 

@@ -20,6 +20,7 @@ from reclaim.core.several import Several, started
 from reclaim.models.checkpoint import save_weights
 from reclaim.snapshots.index import read_index
 from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot
 from reclaim.training.fit import fit
 from tests import toys
 from tests.several_at_work import BUDGET, COMMANDS, everything
@@ -62,6 +63,7 @@ def fill(place: Path) -> None:
         split=np.concatenate([[split] * len(rows) for split, rows in parts.items()]),
         classes=np.array(toys.CLASSES),
     )
+    save_snapshot(place / "large.safetensors", toys.snapshot(40_000, 31, sunk=0.0), shard_size=1 << 20)  # many blocks
     torch.manual_seed(0)
     save_weights(place / "start.safetensors", toys.biasless().state_dict())
 

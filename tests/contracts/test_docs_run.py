@@ -96,3 +96,9 @@ def test_what_a_page_shows_runs_from_its_top_to_its_end(page: str) -> None:
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+def test_what_the_page_on_several_machines_shows_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    for code in blocks(ROOT / "docs" / "several-machines.md"):
+        exec(compile(code, "several-machines", "exec"), {})
+    assert capsys.readouterr().out == "0 of 1\n"

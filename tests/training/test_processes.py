@@ -77,3 +77,15 @@ def test_processes_that_do_not_find_each_other_stop_with_one_message() -> None:
     done = launched([sys.executable, "-c", ALONE])
     assert done.returncode == 1
     assert "the launcher started 2 processes, but this one finds 1" in done.stderr.splitlines()[-2]
+
+
+def test_a_launcher_that_was_asked_for_several_and_started_one_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`accelerate launch --cpu --num_processes 2` leaves these variables, and no number of processes."""
+    processes("cpu")
+    assert not caplog.messages
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    assert processes("cpu").num_processes == 1
+    assert caplog.messages[0].startswith("`accelerate launch` was asked for several processes and started one")
