@@ -73,6 +73,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     },
     "large evaluated": ("evaluate", "large.safetensors", "--json"),
     "listed": ("list", "recipes"),
+    "drawn": (
+        "predict", "--model", "plain/tests.toys:biasless", *PREDICT[3:], "--split", "val", "--out", "drawn.safetensors",
+    ),
 }  # fmt: skip
 BUDGET = Budget(epochs=3, learning_rate=0.05, batch_size=24, accumulate=2, precision="bf16", optimizer="adamw")
 
@@ -90,7 +93,10 @@ def done(words: tuple[str, ...]) -> dict[str, object]:
 
 def everything(place: Path) -> None:
     """Every command, in this folder; what each of the processes printed is kept."""
-    printed = {name: done(words) for name, words in COMMANDS.items()}
+    printed = {}
+    for name, words in COMMANDS.items():
+        torch.manual_seed(PartialState().process_index)  # of a network that draws its first weights
+        printed[name] = done(words)
     (place / f"printed-{PartialState().process_index}.json").write_text(json.dumps(printed))
 
 

@@ -109,7 +109,7 @@ def close(a: Any, b: Any, within: float, at: str = "") -> None:
 
 def test_every_command_ends_well_and_the_first_process_alone_prints(worked: Worked) -> None:
     for name in COMMANDS:
-        if name == "listed":
+        if name in ("listed", "drawn"):
             continue
         for printed in (worked.alone, worked.first, worked.second):
             assert printed[name]["code"] == 0, (name, printed[name]["err"])
@@ -120,6 +120,14 @@ def test_a_command_for_one_process_is_refused(worked: Worked) -> None:
     assert worked.alone["listed"]["code"] == 0
     assert worked.first["listed"]["code"] == worked.second["listed"]["code"] == 2
     assert "`reclaim list` runs in one process, and a launcher started 2" in worked.first["listed"]["err"]
+
+
+def test_a_network_that_draws_its_weights_in_each_process_is_refused_and_nothing_written(worked: Worked) -> None:
+    assert worked.alone["drawn"]["code"] == 0
+    for printed in (worked.first, worked.second):
+        assert printed["drawn"]["code"] == 2 and "loaded other weights each" in printed["drawn"]["err"]
+    assert "reclaim, process 2 of 2: the 2 processes loaded" in worked.second["drawn"]["err"]
+    assert not list(worked.two.glob("drawn*"))
 
 
 def test_the_loss_is_that_of_one_process_and_so_are_the_weights(worked: Worked) -> None:

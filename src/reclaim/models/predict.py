@@ -91,6 +91,11 @@ def _in_file(
     """What a run over rows answers, written block by block and opened again."""
     us = several()
     mine = us.share(len(rows))
+    if len(set(us.each(about.model_identity))) > 1:
+        raise BadInput(
+            f"the {us.count} processes loaded other weights each, as a network that draws its first weights does.\n"
+            "  Name a checkpoint or a model directory, which all of them read."
+        )
     with snapshot_file(
         out,
         about,
