@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,30 +95,17 @@ def snapshot_file(
     run = us.each(secrets.token_hex(4))[0] if len(spans) > 1 or us.count > 1 else ""
     files = [path.with_name(name) for name in shard_names(path, len(spans), run)] if run else [path]
     own_spans = _cut(us.share(rows), most) or [range(0)][us.rank :]
-    mine = [number for number, span in enumerate(spans) if span in own_spans]
     old, seals = _old_files(path) if us.first else set(), dict[Path, str]()
     with together(path, us) as group:
         with ExitStack() as stack:
-            places = _places(run, len(spans))
             parts = {}
-            for number in mine:
-                span = spans[number]
-                own = None if groups is None else groups[span.start : span.stop]
-                one = _one_file(
-                    files[number], about, len(span), width, labelled, dtype, own, group_names, places[number], seals
-                )
-                parts[span] = stack.enter_context(one)
-
-            def write(first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None) -> None:
-                last = first + len(logits)
-                for span, part in parts.items():
-                    begin, end = max(first, span.start), min(last, span.stop)
-                    if begin < end:
-                        of = slice(begin - first, end - first)
-                        labels_, features_ = (None if values is None else values[of] for values in (labels, features))
-                        part(begin - span.start, logits[of], labels_, features_)
-
-            yield write
+            for span, file, place in zip(spans, files, _places(run, len(spans)), strict=True):
+                if span in own_spans:
+                    own = None if groups is None else groups[span.start : span.stop]
+                    parts[span] = stack.enter_context(
+                        _one_file(file, about, len(span), width, labelled, dtype, own, group_names, place, seals)
+                    )
+            yield partial(_write, parts)
         if run:  # the index comes last: until then the old snapshot is whole, and its files have other names
             made, seals = _handed_over(group, seals, us)
             group.files[:] = made if us.first else []
@@ -126,6 +114,22 @@ def snapshot_file(
                 write_json(index_of(path), {"rows": rows, "run": run, "shards": named})
         if us.first:
             group.obsolete.extend(sorted(old - {*files, *([index_of(path)] if run else [])}))
+
+
+Write = Callable[[int, Tensor, Tensor | None, Tensor | None], None]  # first row, logits, labels, features
+
+
+def _write(
+    parts: Mapping[range, Write], first: int, logits: Tensor, labels: Tensor | None, features: Tensor | None
+) -> None:
+    """Write a block into the files of its rows."""
+    last = first + len(logits)
+    for span, part in parts.items():
+        begin, end = max(first, span.start), min(last, span.stop)
+        if begin < end:
+            of = slice(begin - first, end - first)
+            labels_, features_ = (None if values is None else values[of] for values in (labels, features))
+            part(begin - span.start, logits[of], labels_, features_)
 
 
 def _cut(rows: range, most: int) -> list[range]:
