@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reclaim.core.checks import check_classes, check_same_classes
 from reclaim.core.errors import Argument, BadInput, alike, few
 from reclaim.data.inputs.image import Preprocess
+from reclaim.data.inputs.processed import Processed
 from reclaim.data.inputs.protocol import Inputs, Maker
 from reclaim.models.adapters import Adapter
 from reclaim.models.checkpoint import Container
@@ -102,9 +103,11 @@ class Classifier:
         """How its inputs are made of images; BadInput if they are made of something else."""
         if isinstance(self.preprocess, Preprocess):
             return self.preprocess
+        of_library = isinstance(self.preprocess, Processed)
+        by = "made by its own library, not by `Preprocess`" if of_library else "not made of images"
         raise BadInput(
-            f"the inputs of {self.name!r} are made by {type(self.preprocess).__name__}, which size, mean and standard "
-            "deviation of images do not change."
+            f"the inputs of {self.name!r} are {by}, but by {type(self.preprocess).__name__}: size, mean and standard "
+            "deviation of images do not apply."
         )
 
     def inputs(self, *examples: Any) -> Inputs:
