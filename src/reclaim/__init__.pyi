@@ -40,6 +40,7 @@ from reclaim.data.load import load_data as load_data
 from reclaim.data.records import Data as Data
 from reclaim.data.records import Split as Split
 from reclaim.models.classifier import Classifier as Classifier
+from reclaim.models.classify import classify as classify
 from reclaim.models.directory import load_model as load_model
 from reclaim.models.directory import save_model as save_model
 from reclaim.models.head import fold as fold

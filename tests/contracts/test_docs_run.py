@@ -102,3 +102,16 @@ def test_what_the_page_on_several_machines_shows_runs(capsys: pytest.CaptureFixt
     for code in blocks(ROOT / "docs" / "several-machines.md"):
         exec(compile(code, "several-machines", "exec"), {})
     assert capsys.readouterr().out == "0 of 1\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "said"), [("data", "('set an alarm', 'play music') play a song"), ("classify", "photos/0.png ")]
+)
+def test_the_examples_of_data_and_of_plain_files_run(tmp_path: Path, page: str, said: str) -> None:
+    (tmp_path / "photos").mkdir()
+    image = pytest.importorskip("PIL.Image")
+    for i in range(2):
+        image.new("L", (8, 8), 90 * i).save(tmp_path / "photos" / f"{i}.png")
+    for code in blocks(ROOT / "docs" / f"{page}.md"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert said in done.stdout

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from reclaim.core.errors import BadInput, BadKind
+from reclaim.data.guesses import Columns
 from reclaim.data.load import load_data, open_source
 from reclaim.data.records import Data
 
@@ -16,7 +17,7 @@ LABEL = np.array([1, 0, 1, 2, 0, 2])
 
 def opened(tmp_path: Path, *, group_column: str | None = None, **columns: object) -> Data:
     np.savez(tmp_path / "d.npz", **({"x": X, "label": LABEL} | columns))  # type: ignore[arg-type]
-    return open_source(str(tmp_path / "d.npz"), group_column)
+    return open_source(str(tmp_path / "d.npz"), Columns(group=group_column))
 
 
 def parquet(tmp_path: Path, **columns: list[object]) -> str:
@@ -116,7 +117,7 @@ def test_a_column_of_groups_is_named(tmp_path: Path) -> None:
 def test_what_has_no_columns_has_no_groups(tmp_path: Path, source: str) -> None:
     (tmp_path / "ant").mkdir()
     with pytest.raises(BadInput, match="is no table, and has no column 'patient'"):
-        open_source(str(tmp_path) if source == "folder" else source, "patient")
+        open_source(str(tmp_path) if source == "folder" else source, Columns(group="patient"))
 
 
 def test_groups_in_two_splits_are_said(tmp_path: Path) -> None:
@@ -138,14 +139,14 @@ def test_a_parquet_file_has_the_same_columns(tmp_path: Path) -> None:
         "patient": [5, 5, 6],
         "split": ["training", "validation", "training"],
     }
-    data = open_source(parquet(tmp_path, **columns), "patient")  # type: ignore[arg-type]
+    data = open_source(parquet(tmp_path, **columns), Columns(group="patient"))  # type: ignore[arg-type]
     assert data.classes == ("ant", "cat") and data.seen.tolist() == [False, True]
     train = data.split("train")
     assert train.groups is not None and train.groups.tolist() == [5, 6] and train.labels.tolist() == [1, 1]
     assert data.report is not None and data.report.notes == ("1 groups have rows in train and in val (5)",)
     for column, values in {"label": ["a", None, "b"], "patient": [1, None, 2]}.items():
         with pytest.raises(BadInput, match=f"1 rows have no value in '{column}', the first of them row 1"):
-            open_source(parquet(tmp_path, **(columns | {column: values})), "patient")  # type: ignore[arg-type]
+            open_source(parquet(tmp_path, **(columns | {column: values})), Columns(group="patient"))  # type: ignore[arg-type]
     with pytest.raises(BadKind, match="whole numbers"):
         open_source(parquet(tmp_path, label=[0.5, 1.0]))
 
@@ -157,7 +158,7 @@ def test_a_parquet_file_opens_no_special_file_and_says_what_row_has_no_image(tmp
     made = datasets.Dataset.from_dict({"image": images, "label": [0, 1]}, features=features)
     made.to_parquet(tmp_path / "d.parquet")
     rows = open_source(str(tmp_path / "d.parquet")).split("all")
-    with pytest.raises(BadInput, match="row 0 is no file"):
+    with pytest.raises(BadInput, match=r"row 0 .* is no file"):
         rows.read(0)
     with pytest.raises(BadInput, match="row 1 has no image"):
         rows.read(1)

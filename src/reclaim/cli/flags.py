@@ -122,12 +122,32 @@ class Reading:
 
     Attributes:
         skip_bad: leave out examples that cannot be read, and list them.
+        image_column: the column of a table that holds images, as bytes or paths relative to the table.
+        text_column: the column of a table that holds texts.
+        label_column: the column of a table that holds labels. Columns that are not named are guessed, and said.
         group_column: the column of a table that says which rows belong together, such as a patient; they are never
             divided. By default "groups", where there is one.
+        label_map: a file that names the class of each label: a JSON object, or a table of two columns.
     """
 
     skip_bad: bool = False
+    image_column: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
     group_column: str | None = None
+    label_map: Path | None = None
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What is said of columns and labels, by its argument."""
+        own = {
+            "image_column": self.image_column,
+            "text_column": self.text_column,
+            "label_column": self.label_column,
+            "group_column": self.group_column,
+            "label_map": None if self.label_map is None else str(self.label_map),
+        }
+        return {name: value for name, value in own.items() if value is not None}
 
 
 def device_for(name: str) -> str:
@@ -168,6 +188,7 @@ def open_data(
     *models: "Classifier",
     reading: Reading = Reading(),
     output: Output = Output(),
+    labelled: bool = True,
 ) -> "Data":
     """Open data and settle which classes are seen: those of `seen`, of a model that knows, or of the training split.
 
@@ -175,9 +196,11 @@ def open_data(
     (`Output.show`) otherwise, but not with --json. --quiet leaves out the line, unless examples may have been left out.
     With --skip-bad, examples that cannot be read are left out, counted and listed there.
     """
+    from reclaim.data.guesses import Columns
     from reclaim.data.load import open_source, without_unreadable
 
-    data = open_source(source, reading.group_column)
+    columns = Columns(reading.image_column, reading.text_column, reading.label_column, reading.group_column)
+    data = open_source(source, columns, label_map=reading.label_map, labelled=labelled)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
         data = data.with_seen(tuple(names_in(Path(seen)) if Path(seen).is_file() else seen.split(",")))
@@ -201,7 +224,8 @@ def _say_report(data: "Data", output: Output, *, at_once: bool) -> None:
     if at_once:
         due = report.worth_a_word or (report.remarkable and not output.quiet)
     else:
-        due = report.folders is not None and not (report.remarkable or output.quiet or output.json)
+        counted = report.folders is not None or report.files is not None
+        due = counted and not (report.remarkable or output.quiet or output.json)
     if due and not rank():
         say(f"reclaim: {report.line(data.source)}")
 

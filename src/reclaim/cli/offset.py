@@ -1,13 +1,17 @@
 """``reclaim calibrate logit-offset``: the one calibrator whose number a selector chooses, from several snapshots."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import given_numbers, selector_numbers, with_numbers
 from reclaim.cli.places import take
 from reclaim.core.several import rank
 from reclaim.core.terminal import console
+
+if TYPE_CHECKING:
+    from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["logit_offset"]
 
@@ -23,6 +27,8 @@ def logit_offset(
     unlabelled: Path | None = None,
     source: Path | None = None,
     labelled: Path | None = None,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
     force: bool = False,
     output: Output = Output(),
     **numbers: Any,
@@ -40,21 +46,21 @@ def logit_offset(
         source: answers on labelled rows of all classes from the pretraining domain.
         labelled: answers on labelled rows of all classes from the target domain; with --select labelled it is the
             snapshot itself by default.
+        classes: of logits from elsewhere: a file that names the columns, one per line, in order.
         force: replace a file that exists.
     """
     from reclaim.calibration.calibrators.logit_offset import LogitOffset
     from reclaim.calibration.evidence import Evidence
     from reclaim.calibration.files import calibrator_record, save_calibrator
     from reclaim.core.files import together, write_json
-    from reclaim.snapshots.reading import load_snapshot
 
     given = given_numbers(select, numbers)
     if out is not None and not rank():
-        read = (snapshot, before, reference, unlabelled, source, labelled)
-        take(out, record_of(out), folder=False, force=force, reads=read)
-    rows = load_snapshot(snapshot)
+        read = (snapshot, before, reference, unlabelled, source, labelled, classes, *arrays.reads)
+        take(out, record_of(out), folder=False, force=force, reads=read, suffixes=(".json",))
+    rows = arrays.open(snapshot, classes)
     more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
-    evidence = {name: load_snapshot(path) for name, path in more.items() if path is not None}
+    evidence = {name: _opened(name, path, arrays, classes) for name, path in more.items() if path is not None}
     if select == "labelled":
         evidence.setdefault("labelled", rows)
     chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)
@@ -71,3 +77,8 @@ def logit_offset(
         page.print(f"guarantee: {chosen.guarantee or 'none'}")
 
     output.show(record, table)
+
+
+def _opened(name: str, path: Path, arrays: Arrays, classes: Path | None) -> "Snapshot":
+    """Further evidence; that of the same rows has their labels."""
+    return arrays.open(path, classes, same_rows=name in ("before", "reference"), alone=False)

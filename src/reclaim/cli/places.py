@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from reclaim.core.errors import BadInput
+from reclaim.core.kinds import check_suffix
 from reclaim.core.workspace import reserve
 
 __all__ = ["check_tokens", "take"]
@@ -30,7 +31,13 @@ def check_tokens(tokens: Iterable[str]) -> None:
 
 
 def take(
-    out: Path, *others: Path, folder: bool, force: bool, reads: Iterable[Place] = (), data: Iterable[Place] = ()
+    out: Path,
+    *others: Path,
+    folder: bool,
+    force: bool,
+    reads: Iterable[Place] = (),
+    data: Iterable[Place] = (),
+    suffixes: tuple[str, ...] = (),
 ) -> None:
     """Take an output for this command alone, and refuse one that exists, or that would damage what the command reads.
 
@@ -40,11 +47,14 @@ def take(
         force: replace what exists.
         reads: the models, snapshots and calibrators that the command reads; a model may stand behind an "@".
         data: data that it reads: nothing is written inside their folder.
+        suffixes: of a file that is written: those that say what it will hold; one that says something else is refused.
 
     Raises: BadInput, too, if another command is writing the same output.
     """
     from reclaim.core.files import check_free
 
+    if suffixes:
+        check_suffix(out, *suffixes)
     target, here = out.parent.resolve() / out.name, Path.cwd().resolve()
     if out.name in ("", "..") or target in (here, *here.parents):
         raise BadInput(f"{out} is or holds the folder that the command runs in; give another output.")

@@ -16,6 +16,7 @@ from reclaim.core.terminal import console
 from reclaim.repairs.files import save_mixture
 from reclaim.repairs.mixtures import OutputMixture
 from reclaim.repairs.result import Repair
+from reclaim.report.answered import answered_record
 from reclaim.report.diagnose import diagnose
 from reclaim.report.evaluate import evaluate
 from reclaim.report.page.render import render
@@ -54,6 +55,7 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, *
         **own,
         **{name: evaluate(snapshot).record() for name, snapshot in shown.items()},
         findings=[asdict(finding) for finding in findings],
+        answered=answered_record(repair.repaired),
     )
     write_json(folder / "run.json", record)
     return record

@@ -1,9 +1,12 @@
 """``reclaim repair`` of two snapshots: answers instead of models."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reclaim.cli.arrays import Arrays
 from reclaim.core.errors import BadInput
 from reclaim.repairs.choices import Choices
 
@@ -41,38 +44,44 @@ def _meant_as_snapshot(spec: str) -> bool:
     """Whether it is one, or has the name of one: a model is never a file alone."""
     from reclaim.snapshots.reading import is_snapshot
 
-    return ("@" not in spec and Path(spec).suffix in (".safetensors", ".npz")) or is_snapshot(Path(spec))
+    known = (".safetensors", ".npz", ".npy", ".pt", ".csv", ".parquet")
+    return ("@" not in spec and (Path(spec).suffix in known or Path(spec).is_file())) or is_snapshot(Path(spec))
 
 
 def repair_snapshots(
-    before: str, after: str, choices: Choices, more: Mapping[str, str], report: str | None
+    before: str,
+    after: str,
+    choices: Choices,
+    more: Mapping[str, str],
+    report: str | None,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
 ) -> "Repair[OutputMixture]":
     """Repair the answers in two snapshots.
 
     Args:
         more: two snapshots of each kind of further evidence, by its flag.
         report: two of rows to report on.
+        arrays, classes: what is told of the first two, and of the others where they do not say their seen classes.
     """
     from reclaim.repairs.answers import repair_answers
     from reclaim.repairs.rows import MoreEvidence
-    from reclaim.snapshots.reading import load_snapshot
 
+    others = partial(_pair, arrays=replace(arrays, labels=None), classes=classes)
     return repair_answers(
-        load_snapshot(Path(before)),
-        load_snapshot(Path(after)),
+        *arrays.pair(Path(before), Path(after), classes),
         choices,
-        evidence=MoreEvidence(**{name: _pair(f"--{name}", files) for name, files in more.items()}),
-        report=None if report is None else _pair("--report", report),
+        evidence=MoreEvidence(**{name: others(f"--{name}", files) for name, files in more.items()}),
+        report=None if report is None else others("--report", report),
     )
 
 
-def _pair(flag: str, files: str) -> "Pair":
+def _pair(flag: str, files: str, arrays: Arrays, classes: Path | None) -> "Pair":
     """The two snapshots BEFORE,AFTER."""
-    from reclaim.snapshots.reading import load_snapshot
-
     names = files.split(",")
     if len(names) != 2:
         raise BadInput(
             f"{flag} takes two snapshots, BEFORE,AFTER, where --before and --after are such; given: {files}."
         )
-    return load_snapshot(Path(names[0])), load_snapshot(Path(names[1]))
+    first, second = (arrays.open(Path(name), classes, alone=False) for name in names)
+    return first, second

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import psutil
@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from reclaim.core.errors import BadInput
 from reclaim.core.files import existing
 
-__all__ = ["MOST_PACKED", "load_npz", "numbers_or_texts", "text", "texts"]
+__all__ = ["MOST_PACKED", "load_npy", "load_npz", "numbers_or_texts", "text", "texts"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -54,6 +54,21 @@ def load_npz(path: Path) -> dict[str, Any]:
             raise BadInput(f"{where} cannot be read: {str(error).strip() or type(error).__name__}.") from error
 
 
+def load_npy(path: Path) -> Array:
+    """The array in an ``.npy``, of numbers or bools, mapped into memory: what is not used is not read.
+
+    Raises: BadInput that names the file: cut off, pickled, of another type, or of another size than it says.
+    """
+    with existing(path).open("rb") as file:
+        try:
+            _check_array(f"{path}", file, path.stat().st_size)
+        except BadInput:
+            raise
+        except Exception as error:  # as in `load_npz`
+            raise BadInput(f"{path} cannot be read: {str(error).strip() or type(error).__name__}.") from error
+    return np.load(path, mmap_mode="c", allow_pickle=False)  # a change would be this program's own
+
+
 def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
@@ -81,16 +96,21 @@ def _check_header(what: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
     if not member.filename.endswith(".npy"):
         raise BadInput(f"{what} is no array; an .npz holds .npy files and nothing else.")
     with archive.open(member) as file:
-        version = npy.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise BadInput(f"{what} is in version {version[0]}.{version[1]} of NumPy's format, which is not read here.")
-        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read(file)
-        if dtype.hasobject:
-            raise BadInput(f"{what} holds pickled objects, which could run code; save numbers or text.")
-        if dtype.kind not in _KINDS or (dtype.kind == "f" and dtype.itemsize > 8):
-            raise BadInput(f"{what} holds {dtype}; arrays here are of whole or floating-point numbers, bools or text.")
-        declared, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
+        _check_array(what, file, member.file_size)
+
+
+def _check_array(what: str, file: IO[bytes], size: int) -> None:
+    """As `_check_header`, of an array of `size` bytes with its header."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise BadInput(f"{what} is in version {version[0]}.{version[1]} of NumPy's format, which is not read here.")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise BadInput(f"{what} holds pickled objects, which could run code; save numbers or text.")
+    if dtype.kind not in _KINDS or (dtype.kind == "f" and dtype.itemsize > 8):
+        raise BadInput(f"{what} holds {dtype}; arrays here are of whole or floating-point numbers, bools or text.")
+    declared, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if min(shape, default=0) < 0 or declared != there:
         raise BadInput(f"{what} says that it has the shape {list(shape)}, {declared:,} bytes, and has {there:,}.")
 

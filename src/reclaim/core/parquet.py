@@ -83,7 +83,7 @@ class ParquetTable:
 
     def _lists(self, name: str) -> np.ndarray[Any, Any]:
         found = self._read(name).combine_chunks()
-        values = np.asarray(found.flatten())
+        values = np.array(found.flatten())
         if found.null_count or values.dtype.kind not in "fiu" or len(values) % max(1, len(found)):
             raise BadInput(
                 f"{self.path}: the column {name!r} must hold a list of numbers in every row, all equally long."
@@ -138,7 +138,7 @@ def as_array(column: Any) -> np.ndarray[Any, Any]:
         found = np.empty(len(column), dtype=object)
         found[:] = column.to_pylist()
         return found
-    return np.asarray(column.to_numpy())
+    return np.array(column.to_numpy())
 
 
 def _broken(path: Path, error: Exception) -> BadInput:

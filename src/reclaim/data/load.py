@@ -10,26 +10,42 @@ from pathlib import Path
 import torch
 
 from reclaim.core.errors import Argument, BadInput, few, within
-from reclaim.core.registry import find, names
+from reclaim.core.registry import find
+from reclaim.data.guesses import Columns
+from reclaim.data.label_maps import with_label_map
+from reclaim.data.places import kind_of_source
 from reclaim.data.records import Data, Split
 from reclaim.data.report import Report, counts_of
 
 __all__ = ["drop_unreadable", "load_data", "open_source", "without_unreadable"]
 
 
-def load_data(source: str, *, skip_bad: bool = False, group_column: str | None = None) -> Data:
-    """Open the data that `source` names: a folder of class folders, an ``.npz`` or Parquet file, or ``digits``.
+def load_data(
+    source: str,
+    *,
+    skip_bad: bool = False,
+    image_column: str | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    label_map: Path | None = None,
+) -> Data:
+    """Open the data that `source` names: a folder of class folders, a table or a folder of tables, a folder that
+    `datasets` saved, WebDataset tars, a hub's dataset, or ``digits``.
 
     What was left out is in the data's `report`; what may have been meant as examples, a warning says too.
 
     Args:
         skip_bad: leave out examples that cannot be read, with a warning that names them. Reads every example once.
-        group_column: the column of a table that says which rows belong together, such as a patient; an ``.npz`` calls
-            its columns members. By default `groups`, where there is one.
+        image_column, text_column, label_column: of a table; by default guessed from common names. An ``.npz`` calls
+            its columns arrays, WebDataset suffixes.
+        group_column: the column that says which rows belong together, such as a patient. By default `groups`, where
+            there is one.
+        label_map: a file that names the class of each label: a JSON object, or a table of two columns.
 
     Raises: BadInput if there is nothing usable.
     """
-    data = open_source(source, group_column)
+    data = open_source(source, Columns(image_column, text_column, label_column, group_column), label_map=label_map)
     if data.report is not None and data.report.worth_a_word:
         warnings.warn(data.report.line(source), stacklevel=2)
     if skip_bad:
@@ -53,30 +69,42 @@ def rows_of(splits: Mapping[str, Split], classes: tuple[str, ...]) -> dict[str, 
     return counts_of({name: split.labels for name, split in splits.items()}, classes)
 
 
-def open_source(source: str, group_column: str | None = None) -> Data:
-    """The data that `source` names, as `load_data` opens it, without a word."""
-    path = Path(source)
-    table = not path.is_dir() and path.suffix in (".npz", ".parquet")
-    if group_column is not None and not table:
-        raise BadInput(
-            f"{source} is no table, and has no column {group_column!r} that could group its rows: a folder says "
-            "nothing of patients or documents.\n  Bring the examples as an .npz or Parquet file with such a column.",
-            Argument("group_column", "leave out"),
-        )
-    if path.is_dir():
-        data: Data = find("data", "folder")(source)
-    elif table:
-        with within(path):
-            data = find("data", "table")(source, group_column)
-    elif source in ("digits", "digits-shifted"):
-        data = find("data", "digits")(source)
+def open_source(
+    source: str, columns: Columns = Columns(), *, label_map: Path | None = None, labelled: bool = True
+) -> Data:
+    """The data that `source` names, as `load_data` opens it, without a word.
+
+    Args:
+        labelled: whether labels are read of a table, which needs none otherwise.
+    """
+    kind = kind_of_source(source, columns_said=columns != Columns())
+    if columns != Columns() and kind in ("folder", "digits"):
+        _refuse_columns(source, columns)
+    if kind in ("folder", "digits"):
+        data: Data = find("data", kind)(source)
     else:
-        raise BadInput(
-            f"no data at {source!r}. Data are a folder of class folders (with or without train/, val/, test/), an "
-            ".npz or Parquet file with labels, 'digits' or 'digits-shifted'; kinds of source: "
-            f"{', '.join(names('data'))}."
-        )
+        with within(Path(source)):
+            data = find("data", kind)(source, columns, labelled=labelled)
+    if label_map is not None and labelled:
+        data = with_label_map(data, label_map)
     return data if data.report else replace(data, report=Report(rows_of(data.splits, data.classes)))
+
+
+def _refuse_columns(source: str, columns: Columns) -> None:
+    """Raise for columns of what is no table."""
+    said = {
+        "image_column": columns.image,
+        "text_column": columns.text,
+        "label_column": columns.label,
+        "group_column": columns.group,
+    }
+    argument, name = next((key, value) for key, value in said.items() if value is not None)
+    raise BadInput(
+        f"{source} is no table, and has no column {name!r}"
+        + (" that could group its rows: a folder says nothing of patients or documents.\n" if columns.group else ".\n")
+        + "  Bring the examples as a table with such a column.",
+        Argument(argument, "leave out"),
+    )
 
 
 def drop_unreadable(split: Split) -> tuple[Split, list[str]]:

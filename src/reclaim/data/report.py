@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +50,7 @@ class Report:
         by_content: images that only their content told from other files.
         notes: what was guessed, and what else is worth a word, a sentence each.
         folders: the folder of each split, where there are some.
+        files: the files of each split, of tables and archives; None where the source is neither.
     """
 
     rows: Mapping[str, Mapping[str, int]]
@@ -58,6 +59,7 @@ class Report:
     by_content: int = 0
     notes: tuple[str, ...] = ()
     folders: Mapping[str, str] | None = None
+    files: Mapping[str, Sequence[str]] | None = None
 
     @property
     def remarkable(self) -> bool:
@@ -94,12 +96,15 @@ class Report:
             "rows": {split: dict(of_class) for split, of_class in self.rows.items()},
             "folders": None if self.folders is None else dict(self.folders),
             "left_out": [{"why": one.why, "count": one.count, "names": list(one.names)} for one in self.left_out],
+            "files": None if self.files is None else {split: list(names) for split, names in self.files.items()},
             "linked": self.linked,
             "by_content": self.by_content,
             "notes": list(self.notes),
         }
 
     def _called(self, split: str) -> str:
+        if self.files is not None and split in self.files:
+            return f"{split} from {few(self.files[split], 2)}"
         folder = (self.folders or {}).get(split, split)
         return split if folder == split else f"{split} from {folder}/"
 

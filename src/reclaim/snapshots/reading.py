@@ -12,44 +12,51 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from reclaim.core.arrays import as_tensor
-from reclaim.core.checks import check_features, check_logits
-from reclaim.core.errors import BadInput, few, within
+from reclaim.core.checks import check_logits
+from reclaim.core.errors import BadInput, within
 from reclaim.core.files import existing
-from reclaim.core.groups import members_of
-from reclaim.core.npz import load_npz, numbers_or_texts, text, texts
+from reclaim.core.joining import unnamed
+from reclaim.core.kinds import kind_of_file
+from reclaim.core.name_lists import names_in
 from reclaim.core.records import parse_json, typed
 from reclaim.core.several import several
+from reclaim.snapshots.arrays import Told, told_labels
+from reclaim.snapshots.elsewhere import check_snapshot, snapshot_of_arrays
 from reclaim.snapshots.index import index_of, is_index, read_index
 from reclaim.snapshots.probabilities import logarithm
 from reclaim.snapshots.sealing import check_seal
 from reclaim.snapshots.shards import Shards
-from reclaim.snapshots.snapshot import Snapshot, seen_mask
+from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["is_snapshot", "load_snapshot", "metadata", "reopen_snapshot"]
 
 _TENSORS = ("logits", "labels", "seen", "features", "groups")
 
 
-def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0) -> Snapshot:
+def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0, told: Told = Told()) -> Snapshot:
     """Open a snapshot. A safetensors file is memory-mapped: its logits are read once here, to see that they are finite,
     and take no memory of their own. Of several files one is mapped at a time.
 
-    An ``.npz`` with `logits`, `labels` and `seen` (bool [C], or class indices) is read too, with `groups` [N] if rows
-    belong together: numbers, or names.
+    Arrays from elsewhere are read too, told by their content: an ``.npz`` or a torch file with `logits`, `labels` and
+    `seen` (bool [C], or class indices), with `groups` [N] if rows belong together; an ``.npy``; a table (CSV, JSON
+    lines, Parquet) with a column of lists called `logits`, or a column for each class, which is its name.
 
     Args:
         path: the file; of a snapshot in several files the name it was saved under, or that of its index.
         probabilities: the file holds probabilities instead of logits; their logarithm is taken.
         floor: with them, the probability that stands for smaller ones, zeros above all; 0 for none.
+        told: what the file does not say: labels, seen classes, names of classes.
 
-    Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to.
+    Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to, or is told what it says.
     """
     try:
-        if path.suffix == ".npz" and not _index(path):
-            read = _from_npz(existing(path), raw=probabilities)
+        kind = None if _index(path) else kind_of_file(path)
+        if kind == "other" and path.suffix == ".npz":
+            kind = "npz"  # and broken
+        if kind in ("npz", "npy", "torch", "parquet", "json", "json lines", "text"):
+            read = snapshot_of_arrays(path, kind, told, raw=probabilities)
         else:
-            read = _opened(path, raw=probabilities)
+            read = _told(_opened(path, raw=probabilities), told, path)
     except BadInput as error:
         if not any(argument.name == "logits" for argument in error.do):
             raise
@@ -123,7 +130,7 @@ def _from_safetensors(path: Path, first_row: int = 0, *, raw: bool, ours: bool) 
             tensors = {name: file.get_tensor(name) for name in file.keys() if name in _TENSORS}  # noqa: SIM118
     except (SafetensorError, AttributeError, RuntimeError) as error:  # a type that torch has not, in the last two
         raise BadInput(f"{path} holds tensors that cannot be read: {error}.") from error
-    _check_snapshot(path, tensors)
+    check_snapshot(path, tensors)
     with within(path):
         if not raw:
             check_logits(tensors["logits"], first_row)
@@ -209,39 +216,11 @@ def _tensor(path: Path, name: str) -> Tensor:
         return file.get_tensor(name)
 
 
-def _from_npz(path: Path, *, raw: bool) -> Snapshot:
-    arrays = load_npz(path)
-    _check_snapshot(path, arrays)
-    with within(path):
-        logits = as_tensor(arrays["logits"])
-        seen = as_tensor(arrays["seen"])
-        if seen.dtype != torch.bool:
-            seen = seen_mask(seen, logits.shape[1] if logits.ndim == 2 else 0)
-        groups, names = (
-            (None, ()) if "groups" not in arrays else members_of(numbers_or_texts(arrays["groups"], "groups"))
-        )
-        features = as_tensor(arrays["features"]) if "features" in arrays else None
-        if features is not None and features.ndim == 2:
-            check_features(features)
-        return Snapshot(
-            logits=logits,
-            labels=arrays.get("labels"),
-            seen=seen,
-            features=features,
-            classes=() if "classes" not in arrays else texts(arrays["classes"], "classes"),
-            split="" if "split" not in arrays else text(arrays["split"], "split"),
-            data="" if "data" not in arrays else text(arrays["data"], "data"),
-            groups=groups,
-            group_names=names if "group_names" not in arrays else texts(arrays["group_names"], "group_names"),
-            checked=logits if raw else None,
-        )
-
-
-def _check_snapshot(path: Path, tensors: Mapping[str, object]) -> None:
-    for name in ("logits", "seen"):
-        if name not in tensors:
-            raise BadInput(
-                f"{path} is no snapshot: it has no {name!r} (it has: {few(tensors) or 'nothing'}).\n"
-                "  A snapshot holds logits [N, C], labels [N] and seen (bool [C], or class indices); "
-                "`reclaim predict` writes one."
-            )
+def _told(read: Snapshot, told: Told, path: Path) -> Snapshot:
+    """A snapshot with what is told of it."""
+    told = told.without(labels=read.labels is not None, seen=True, classes=not unnamed(read.classes), path=path)
+    if told.classes is not None:
+        read = replace(read, classes=tuple(names_in(told.classes)))
+    if told.labels is not None:
+        read = replace(read, labels=told_labels(told.labels, read.classes))
+    return replace(read, seen=torch.ones_like(read.seen)) if told.all_classes else read

@@ -17,6 +17,7 @@ from torch import Tensor
 from reclaim.core.arrays import row_blocks
 from reclaim.core.errors import BadInput
 from reclaim.core.files import Group, atomic_file, together, write_json
+from reclaim.core.kinds import check_suffix
 from reclaim.core.numbers import Bytes, in_range
 from reclaim.core.several import Several
 from reclaim.snapshots.index import index_of, named_as_shard, read_index, shard_names
@@ -146,8 +147,7 @@ def _handed_over(group: Group, seals: dict[Path, str], us: Several) -> tuple[lis
 
 
 def _check(path: Path, dtype: torch.dtype, shard_size: int) -> None:
-    if path.suffix == ".npz":
-        raise BadInput(f"snapshots are written as safetensors, never .npz: {path}. Name it {path.stem}.safetensors.")
+    check_suffix(path, ".safetensors")
     if shard_size < 1:
         raise BadInput(f"the size of a file must be above 0; given: {shard_size}.")
     if not dtype.is_floating_point or dtype not in _TYPES:

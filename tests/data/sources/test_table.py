@@ -88,5 +88,5 @@ def test_a_parquet_file_as_datasets_writes_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="not a readable Parquet file"):
         load_data(str(tmp_path / "d.parquet"))
     datasets.Dataset.from_dict({"text": ["x"]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(BadInput, match="no column 'image'; it has: text"):
+    with pytest.raises(BadInput, match="no column of labels that is known by its name; it has: text"):
         load_data(str(tmp_path / "t.parquet"))

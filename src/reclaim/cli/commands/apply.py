@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.flags import Inputs, Output, open_model, record_of
 from reclaim.cli.places import take
 from reclaim.core.errors import BadInput
@@ -20,6 +21,7 @@ def command(
     out: Path,
     model: str | None = None,
     before: Path | None = None,
+    arrays: Arrays = Arrays(),
     inputs: Inputs = Inputs(),
     force: bool = False,
     output: Output = Output(),
@@ -38,24 +40,25 @@ def command(
     from reclaim.core.files import together, write_json
     from reclaim.repairs.files import load_mixture
     from reclaim.snapshots.index import index_of
-    from reclaim.snapshots.reading import load_snapshot
     from reclaim.snapshots.writing import save_snapshot
 
     if (model is None) == (snapshot is None):
         raise BadInput("say what to apply the calibrator to: either a SNAPSHOT or --model MODEL.")
     if before is not None and snapshot is None:
         raise BadInput("--before goes with a mixture.json and the fine-tuned model's SNAPSHOT, not with --model.")
-    reads = (calibrator, snapshot, model, before)
+    reads = (calibrator, snapshot, model, before, *arrays.reads)
+    if snapshot is None and arrays != Arrays():
+        raise BadInput("--labels, --seen and --all-classes tell of a SNAPSHOT, not of --model.")
     if snapshot is not None:
-        take(out, record_of(out), index_of(out), folder=False, force=force, reads=reads)
+        take(out, record_of(out), index_of(out), folder=False, force=force, reads=reads, suffixes=(".safetensors",))
     else:
         take(out, folder=True, force=force, reads=reads)
     if snapshot is not None:
-        rows = load_snapshot(snapshot)
+        rows = arrays.open(snapshot, inputs.classes, alone=before is None)
         if before is None:
             made = rows.through(load_calibrator(calibrator))
         else:
-            made = load_mixture(calibrator).of(load_snapshot(before), rows)
+            made = load_mixture(calibrator).of(arrays.open(before, inputs.classes, alone=False), rows)
         with together(out):
             save_snapshot(out, made)
             write_json(record_of(out), output.run_record())

@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.flags import Output, record_of
 from reclaim.cli.method_flags import family
 from reclaim.cli.naming import called
 from reclaim.cli.offset import logit_offset
 from reclaim.cli.places import take
-from reclaim.core.errors import BadInput
+from reclaim.core.errors import Argument, BadInput
 from reclaim.core.numbers import Share
 from reclaim.core.registry import find
 from reclaim.core.several import rank
@@ -31,7 +32,8 @@ def calibrate(
     from_probabilities: bool = False,
     floor: Share = 0.0,
     seen_rows: bool = False,
-    all_classes: bool = False,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
     force: bool = False,
     output: Output = Output(),
     **numbers: Any,
@@ -46,21 +48,22 @@ def calibrate(
         from_probabilities: the file holds probabilities; their logarithm is taken.
         floor: with --from-probabilities, the probability that stands for smaller ones, zeros above all.
         seen_rows: leave out rows of absent classes.
-        all_classes: the rows hold every class, absent ones too: calibrate all of them, as one group.
+        classes: of logits from elsewhere: a file that names the columns, one per line, in order.
         force: replace a file that exists.
     """
     from reclaim.calibration.calibrators.chain import Chain
     from reclaim.calibration.doubts import doubts
     from reclaim.calibration.files import calibrator_record, load_calibrator, save_calibrator
     from reclaim.core.files import together, write_json
-    from reclaim.snapshots.reading import load_snapshot
 
     if out is not None and not rank():
-        take(out, record_of(out), folder=False, force=force, reads=(snapshot, after, held_out))
+        reads = (snapshot, after, held_out, classes, *arrays.reads)
+        take(out, record_of(out), folder=False, force=force, reads=reads, suffixes=(".json",))
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
-    rows = _rows(snapshot, floor if from_probabilities else None, seen_rows=seen_rows, all_classes=all_classes)
-    warnings = doubts(rows, load_snapshot(held_out) if held_out else None)
+    rows = _rows(snapshot, floor if from_probabilities else None, arrays, classes, seen_rows=seen_rows)
+    others = replace(arrays, labels=None)
+    warnings = doubts(rows, others.open(held_out, classes, alone=False) if held_out else None)
     for warning in warnings if not rank() else ():
         say(f"reclaim: {warning}")
     first = load_calibrator(after) if after is not None else None
@@ -79,18 +82,14 @@ def calibrate(
     output.show(record | ({"warnings": warnings} if warnings else {}), lambda: _print(head, fitted, rows))
 
 
-def _rows(path: Path, floor: float | None, *, seen_rows: bool, all_classes: bool) -> "Snapshot":
+def _rows(path: Path, floor: float | None, arrays: Arrays, classes: Path | None, *, seen_rows: bool) -> "Snapshot":
     """The rows to fit on; those of probabilities where there is a `floor`."""
-    from reclaim.snapshots.reading import load_snapshot
-
     with called(logits=("from_probabilities",)):
-        rows = load_snapshot(path, probabilities=floor is not None, floor=floor or 0.0)
+        rows = arrays.open(path, classes, probabilities=floor is not None, floor=floor or 0.0)
     if rows.labels is None:
-        raise BadInput(f"{path} has no labels; a calibrator needs labelled rows.")
-    if seen_rows and all_classes:
+        raise BadInput(f"{path} has no labels; a calibrator needs labelled rows.", Argument("labels", "give them"))
+    if seen_rows and arrays.all_classes:
         raise BadInput("say either --seen-rows or --all-classes.")
-    if all_classes:
-        return replace(rows, seen=rows.seen.new_ones(len(rows.seen)))
     return rows.seen_rows() if seen_rows else rows
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.flags import Inputs, Output, open_model
 from reclaim.core.terminal import console, say
 
@@ -18,6 +19,8 @@ def command(
     before_model: str | None = None,
     after_model: str | None = None,
     weights: Literal["raw", "averaged"] | None = None,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
     output: Output = Output(),
 ) -> None:
     """Say what fine-tuning damaged, from two snapshots of the same rows.
@@ -28,10 +31,14 @@ def command(
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
         weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
+        classes: of logits from elsewhere: a file that names the columns, one per line, in order.
     """
     from reclaim.report.diagnose import diagnose
 
-    findings = diagnose(with_model(before, before_model, weights), with_model(after, after_model, weights))
+    first, second = arrays.pair(before, after, classes)
+    findings = diagnose(
+        with_model(first, before, before_model, weights), with_model(second, after, after_model, weights)
+    )
 
     def table() -> None:
         page = console()
@@ -43,12 +50,12 @@ def command(
     output.show({"findings": [asdict(finding) for finding in findings]}, table)
 
 
-def with_model(path: Path, model: str | None, weights: Literal["raw", "averaged"] | None = None) -> "Snapshot":
+def with_model(
+    snapshot: "Snapshot", path: Path, model: str | None, weights: Literal["raw", "averaged"] | None = None
+) -> "Snapshot":
     """The snapshot, with the model's weights if the model is given. It is said if others answered than these."""
     from reclaim.models.identity import identity
-    from reclaim.snapshots.reading import load_snapshot
 
-    snapshot = load_snapshot(path)
     if model is None:
         return snapshot
     theta = open_model(model, Inputs(weights=weights)).weights

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.flags import Output
 from reclaim.core.errors import BadInput
 from reclaim.core.terminal import console, say
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
 
 
 def command(
-    snapshot: Path, *, calibrator: Path | None = None, same_split: bool = False, output: Output = Output()
+    snapshot: Path,
+    *,
+    calibrator: Path | None = None,
+    same_split: bool = False,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
+    output: Output = Output(),
 ) -> None:
     """Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals.
 
@@ -21,17 +28,17 @@ def command(
     of the Brier score, and the points of a reliability diagram.
 
     Args:
-        snapshot: a file that `reclaim predict` wrote, or an .npz with logits, labels and seen.
+        snapshot: a file that `reclaim predict` wrote, or logits in an array or a table.
         calibrator: apply this first.
         same_split: judge a calibrator even on the rows that fitted it; the numbers then flatter it.
+        classes: of logits from elsewhere: a file that names the columns, one per line, in order.
     """
     from reclaim.calibration.files import load_calibrator
     from reclaim.cli.tables import accuracy_table
     from reclaim.report.evaluate import evaluate
     from reclaim.report.reliability import reliability
-    from reclaim.snapshots.reading import load_snapshot
 
-    rows = load_snapshot(snapshot)
+    rows = arrays.open(snapshot, classes)
     if calibrator is not None:
         fitted = load_calibrator(calibrator)
         if not same_split:

@@ -36,7 +36,7 @@ def command(
     from reclaim.calibration.files import load_calibrator
     from reclaim.core.files import together, write_json
 
-    take(out, record_of(out), folder=False, force=force, reads=(model, calibrator))
+    take(out, record_of(out), folder=False, force=force, reads=(model, calibrator), suffixes=(".onnx",))
     check_extra()
     network = None if model is None else open_model(model, inputs)
     fitted = None if calibrator is None else load_calibrator(calibrator)

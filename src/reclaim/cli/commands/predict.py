@@ -33,7 +33,7 @@ def command(
 
     Args:
         model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-        data: a folder of class folders, an .npz or Parquet file, or "digits".
+        data: class folders, a table or a folder of them, tars, a hub's dataset, or "digits".
         split: "train", "val", "test", or "all" where the data have no splits.
         out: the snapshot file to write.
         seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
@@ -52,7 +52,8 @@ def command(
     from reclaim.snapshots.index import index_of
 
     if not rank():
-        take(out, record_of(out), index_of(out), folder=False, force=force, reads=(model,), data=(data,))
+        files, right = (out, record_of(out), index_of(out)), (".safetensors",)
+        take(*files, folder=False, force=force, reads=(model,), data=(data,), suffixes=right)
     where = device_for(inference.device)
     network = open_model(model, inputs)
     rows = open_data(data, seen, network, reading=reading, output=output)

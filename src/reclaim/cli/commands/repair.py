@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.choices import More, choice_flags, choices_given
 from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
 from reclaim.cli.method_flags import with_numbers
+from reclaim.cli.naming import named
 from reclaim.cli.places import take
 from reclaim.cli.retraining import recipe_of
 from reclaim.core.errors import BadInput
@@ -32,7 +34,7 @@ def command(
     after: str,
     out: Path,
     data: str | None = None,
-    seen: str | None = None,
+    arrays: Arrays = Arrays(),
     more: More = More(),
     report: str | None = None,
     reading: Reading = Reading(),
@@ -51,12 +53,10 @@ def command(
     Args:
         before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory; or its snapshot.
         after: the fine-tuned model, of the same architecture; or its snapshot of the same rows.
-        data: the target domain: a folder of class folders, an .npz or Parquet file, or "digits-shifted". Rows of
+        data: the target domain: class folders, a table or a folder of them, tars, or "digits-shifted". Rows of
             seen classes in val/ choose and test/ reports; with one split, a part of it chooses and the rest reports.
             Snapshots need none.
         out: the directory to write.
-        seen: the classes that the fine-tuning had: a file with one per line, or names joined by commas. By default
-            those the fine-tuned model's directory names, or those of the training split.
         report: two more snapshots, BEFORE,AFTER, of rows to report on; all of the first two may then choose.
         prepare: whose way of preparing images is right, where the two models are on record with different ones.
         force: replace a directory that exists.
@@ -68,20 +68,22 @@ def command(
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = _of_models(data, seen, reading, prepare, inputs, inference, choices)
-    take(out, folder=True, force=force, reads=(before, after, report), data=(data, *more.places.values()))
+    of_models = _of_models(data, reading, prepare, inputs, inference, choices)
+    take(
+        out, folder=True, force=force, reads=(before, after, report, *arrays.reads), data=(data, *more.places.values())
+    )
     with noted() as notes:
-        if snapshots_given(before, after, of_models, {"--report": report is not None}):
-            done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report)
+        if snapshots_given(before, after, of_models, _of_snapshots(report, arrays)):
+            done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report, arrays, inputs.classes)
         else:
             place = _given(data)
             note("device", device_for(inference.device))
             note("precision", inference.precision)
             retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
             models = _opened(before, after, inputs)
-            rows = open_data(place, seen, models[1], reading=reading, output=output)
-            rows = _target(rows, models[1], said=seen is not None)
-            others = _more(more.places, rows, output)
+            rows = open_data(place, arrays.seen, models[1], reading=reading, output=output)
+            rows = _target(rows, models[1], said=arrays.seen is not None)
+            others = _more(more.places, rows, reading, output)
             done = run(*models, rows, choices, evidence=others, retrain=retrain, prepare=prepare, inference=inference)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
@@ -97,6 +99,12 @@ def _opened(before: str, after: str, inputs: Inputs) -> tuple["Classifier", "Cla
     return models
 
 
+def _of_snapshots(report: str | None, arrays: Arrays) -> dict[str, bool]:
+    """The flags that only snapshots take, and whether they were given."""
+    labels, every = arrays.labels is not None, arrays.all_classes
+    return {"--report": report is not None, "--labels": labels, "--all-classes": every}
+
+
 def _given(data: str | None) -> str:
     if data is None:
         raise BadInput("two models are repaired by data: say --data DATA. Two snapshots need none.")
@@ -105,7 +113,6 @@ def _given(data: str | None) -> str:
 
 def _of_models(
     data: str | None,
-    seen: str | None,
     reading: Reading,
     prepare: str | None,
     inputs: Inputs,
@@ -115,10 +122,9 @@ def _of_models(
     """The flags that only models take, and whether they were given."""
     return {
         "--data": data is not None,
-        "--seen": seen is not None,
         "--skip-bad": reading.skip_bad,
-        "--group-column": reading.group_column is not None,
-        "--image-size, --mean, --std, --classes, --head or --weights": replace(inputs, upright=False) != Inputs(),
+        ", ".join(map(named, reading.said)) or "--group-column": bool(reading.said),
+        "--image-size, --mean, --std, --head or --weights": replace(inputs, upright=False, classes=None) != Inputs(),
         "--upright": inputs.upright,
         "--device, --precision, --batch-size or --workers": inference != Inference(),
         "--prepare": prepare is not None,
@@ -144,13 +150,15 @@ def _target(rows: "Data", after: "Classifier", *, said: bool) -> "Data":
     return rows
 
 
-def _more(places: Mapping[str, str], rows: "Data", output: Output) -> "MoreEvidence[Data]":
+def _more(places: Mapping[str, str], rows: "Data", reading: Reading, output: Output) -> "MoreEvidence[Data]":
     """More data over the same classes, with the same ones seen. Of unlabelled data, no label or folder name counts."""
+    from reclaim.data.places import has_columns
     from reclaim.repairs.rows import MoreEvidence
 
     more = {}
     for kind, place in places.items():
-        data = open_data(place, None, output=output)
+        own = replace(reading, group_column=None) if has_columns(place) else Reading(reading.skip_bad)
+        data = open_data(place, None, reading=own, output=output, labelled=kind != "unlabelled")
         if kind == "unlabelled":
             splits = {name: replace(split, labels=0 * split.labels) for name, split in data.splits.items()}
             more[kind] = replace(rows, splits=splits, source=data.source)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from reclaim.cli.arrays import Arrays
 from reclaim.cli.commands.diagnose import with_model
 from reclaim.cli.flags import Output, record_of
 from reclaim.cli.places import take
@@ -18,6 +19,8 @@ def command(
     before_model: str | None = None,
     after_model: str | None = None,
     weights: Literal["raw", "averaged"] | None = None,
+    arrays: Arrays = Arrays(),
+    classes: Path | None = None,
     force: bool = False,
     output: Output = Output(),
 ) -> None:
@@ -31,6 +34,7 @@ def command(
         before_model: the pretrained model itself, to compare weights.
         after_model: the fine-tuned model itself.
         weights: of a checkpoint that holds raw and averaged weights, which to take; by default the averaged ones.
+        classes: of logits from elsewhere: a file that names the columns, one per line, in order.
         force: replace a file that exists.
     """
     from reclaim.calibration.files import calibrator_record, load_calibrator
@@ -39,9 +43,10 @@ def command(
     from reclaim.report.diagnose import diagnose
     from reclaim.report.page.render import render
 
-    reads = (before, after, before_model, after_model, *(calibrator or []))
-    take(out, record_of(out), folder=False, force=force, reads=reads)
-    first, second = with_model(before, before_model, weights), with_model(after, after_model, weights)
+    reads = (before, after, before_model, after_model, classes, *arrays.reads, *(calibrator or []))
+    take(out, record_of(out), folder=False, force=force, reads=reads, suffixes=(".html", ".htm"))
+    first, second = arrays.pair(before, after, classes)
+    first, second = with_model(first, before, before_model, weights), with_model(second, after, after_model, weights)
     shown, story = {"before": first, "after": second}, []
     for path in calibrator or []:
         fitted = load_calibrator(path)

@@ -43,7 +43,7 @@ def tune(
 
     Args:
         model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory.
-        data: a folder of class folders, an .npz or Parquet file, or "digits"; its training or only split is used.
+        data: class folders, tables, tars, a hub's dataset, or "digits"; its training or only split is used.
         out: the model directory to write.
         seen: train on these classes only: a file with one per line, or names joined by commas.
         force: replace a directory that exists, and start anew.
@@ -94,8 +94,7 @@ def _said(name: str, budget: Budget) -> list[tuple[str, str]]:
 def _deciding(budget: Budget, reading: Reading) -> dict[str, Any]:
     """What makes a run another one; what earlier versions had not, only where it is given."""
     of_budget = {key: value for key, value in asdict(budget).items() if key not in ("workers", "device", "keep")}
-    given = {"keep": "" if budget.keep == "last" else budget.keep, "group_column": reading.group_column or ""}
-    return of_budget | {key: value for key, value in given.items() if value}
+    return of_budget | ({} if budget.keep == "last" else {"keep": budget.keep}) | reading.said
 
 
 def _told(epochs: list["Epoch"], budget: Budget) -> dict[str, Any]:
