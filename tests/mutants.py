@@ -4,7 +4,7 @@ Run: python -m tests.mutants ROOM [--count 40] [--seed 0]   Prints each fault th
 
 A fault is an operator, a comparison, a number, a truth value, `and` or `or`, an operand of these, a `not`, a branch of
 a conditional expression, a keyword at a call, or a default, that is another one or is left out. Each is put into a copy
-of `src`, against which the tests of the room run until the first failure, those of the file itself first.
+of `src`, against which the tests of the room run until the first failure, those that run the changed line first.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import ast
 import importlib
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.reach import Chosen, Noting, Reach, module_of
 
 ROOT = Path(__file__).parent.parent
 CONTRACTS = "tests/contracts"
@@ -61,13 +64,14 @@ class Fault:
 
     Attributes:
         file: below `src/reclaim`.
-        line: where.
+        line, last: where.
         before, after: the source there, as it is and with the fault.
         start, end: where it stands in the file, in bytes.
     """
 
     file: str
     line: int
+    last: int
     before: str
     after: str
     start: int
@@ -90,7 +94,7 @@ def faults_of(file: Path) -> list[Fault]:
         end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
         before = content[start:end].decode()
         made = [ast.unparse(changed) for changed in _changes(node)]
-        found += [Fault(_below(file), node.lineno, before, after, start, end) for after in made]
+        found += [Fault(_below(file), node.lineno, node.end_lineno or 0, before, after, start, end) for after in made]
     return found
 
 
@@ -154,16 +158,12 @@ def _with(node: ast.expr, **parts: object) -> ast.expr:
     return made
 
 
-def tests_for(file: str, tests: list[str]) -> list[str]:
-    """The tests of a room, those of the file itself first."""
-    place = Path(file)
-    own = ROOT / "tests" / place.parent / f"test_{place.name}"
-    first = [str(own.relative_to(ROOT))] if own.exists() else []
-    return [*first, *(test for test in tests if test not in first and (ROOT / test).exists())]
+def run(source: Path, tests: list[str], longest: float, plugin: object, kept: Path | None = None) -> bool:
+    """Whether all tests pass against a copy of `src`, in a child of this warm process; one that hangs does not.
 
-
-def passes(source: Path, tests: list[str], longest: float) -> bool:
-    """Whether all tests pass against a copy of `src`, in a child of this warm process; one that hangs does not."""
+    Args:
+        kept: where the child leaves what the plugin noted.
+    """
     if (child := os.fork()) == 0:
         os.setsid()
         quiet = os.open(os.devnull, os.O_RDWR)
@@ -174,7 +174,10 @@ def passes(source: Path, tests: list[str], longest: float) -> bool:
         os.chdir(ROOT)
         code = 1
         try:
-            code = int(importlib.import_module("pytest").main([*tests, "-x", "-q", "-p", "no:cacheprovider"]))
+            words = [*tests, "-x", "-q", "-m", "not real and not gpu", "-p", "no:cacheprovider"]
+            code = int(importlib.import_module("pytest").main(words, [plugin]))
+            if kept is not None and isinstance(plugin, Noting):
+                kept.write_bytes(pickle.dumps(plugin.reach))
         finally:
             os._exit(code)
     end = time.monotonic() + longest
@@ -186,6 +189,12 @@ def passes(source: Path, tests: list[str], longest: float) -> bool:
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return False
+
+
+def noted(source: Path, tests: list[str], kept: Path) -> Reach | None:
+    """What the tests reach while nothing is changed; None if they fail."""
+    plugin = Noting(source / "reclaim")
+    return pickle.loads(kept.read_bytes()) if run(source, tests, 3600, plugin, kept) else None
 
 
 def main() -> int:
@@ -203,17 +212,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "src"
         shutil.copytree(ROOT / "src", source)
-        begun = time.monotonic()
-        if not passes(source, tests_for(chosen[0].file, tests), 3600):
+        if (reach := noted(source, [test for test in tests if (ROOT / test).exists()], Path(place) / "reach")) is None:
             print("the tests fail without a fault")
             return 2
-        longest = 3 * (time.monotonic() - begun) + 20
+        longest = 3 * sum(reach.seconds.values()) + 20
         seen = 0
         for fault in sorted(chosen, key=lambda fault: (fault.file, fault.line)):
+            first = reach.first(fault.file, range(fault.line, fault.last + 1))
             changed = source / "reclaim" / fault.file
             content = changed.read_bytes()
             changed.write_bytes(fault.put_into(content))
-            found = not passes(source, tests_for(fault.file, tests), longest)
+            found = not run(source, list(dict.fromkeys(map(module_of, first))), longest, Chosen(first))
             changed.write_bytes(content)
             seen += found
             print(f"{'seen  ' if found else 'UNSEEN'} {fault.file}:{fault.line}", end=" ")

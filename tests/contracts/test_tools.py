@@ -8,6 +8,7 @@ import pytest
 
 from tests.audit import said
 from tests.mutants import faults_of
+from tests.reach import Reach
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,12 @@ def test_a_fault_changes_one_place_and_the_file_still_parses() -> None:
         assert ast.unparse(ast.parse(changed)) != ast.unparse(ast.parse(content)), fault
     kinds = {(fault.before, fault.after) for fault in faults}
     assert ("n < needed", "n <= needed") in kinds or any(after.replace("<=", "<") == before for before, after in kinds)
+
+
+def test_a_fault_meets_first_the_quick_tests_that_run_its_line() -> None:
+    reach = Reach(
+        {"a.py::slow": {("f.py", 3)}, "b.py::quick": {("f.py", 4)}, "b.py::far": {("f.py", 9)}, "c.py::other": set()},
+        {"a.py::slow": 5.0, "b.py::quick": 1.0, "b.py::far": 0.1, "c.py::other": 0.1, "d.py::starts": 0.2},
+        {"d.py::starts"},
+    )
+    assert reach.first("f.py", range(3, 5)) == ["b.py::quick", "a.py::slow", "b.py::far", "d.py::starts"]

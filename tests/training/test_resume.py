@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from accelerate import Accelerator
 from reclaim.core.errors import BadInput
 from reclaim.core.files import write_json
 from reclaim.core.records import read_json
+from reclaim.training import resume
 from reclaim.training.budget import Budget
 from reclaim.training.fit import classification, fit, steps
 from reclaim.training.resume import RunState, resuming
@@ -217,3 +220,44 @@ def test_of_a_damaged_state_the_reason_is_told(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(Accelerator, "load_state", broken)
         with pytest.raises(BadInput, match=rf"is damaged: {told}\.\n"), resuming(tmp_path):
             fit(toys.classifier(), DATA, BUDGET)
+
+
+def test_what_a_killed_run_left_half_written_is_in_no_later_state(tmp_path: Path) -> None:
+    """Nor does an empty folder in a state keep anyone from resuming it."""
+    whole = fit(toys.classifier(), DATA, BUDGET).weights
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, 3)
+    folder = tmp_path / "fit-1"
+    (step,) = folder.glob("step-*")
+    (step / "empty").mkdir()
+    (folder / "writing").mkdir()
+    (folder / "writing" / "half").write_text("half")
+    with resuming(tmp_path):
+        assert toys.same(fit(toys.classifier(), DATA, BUDGET).weights, whole)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-28"]
+    assert not list(folder.rglob("half"))
+
+
+@pytest.mark.parametrize("passed", [0.0, 9.0])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_of_several_processes_the_first_ones_clock_decides_and_is_asked_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passed: float, device: str
+) -> None:
+    asked, saved, clock = [], [], [0.0]
+
+    def answer_of_the_first(own: torch.Tensor) -> torch.Tensor:
+        asked.append((state.number, own.device.type, None if own.is_meta else bool(own)))
+        return torch.tensor(state.number > 20)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(resume, "broadcast", answer_of_the_first)
+    monkeypatch.setattr(RunState, "save", lambda state: saved.append(state.number))
+    with resuming(tmp_path, every=5.0):
+        two = SimpleNamespace(num_processes=2, device=torch.device(device))
+        state = RunState(cast(Any, SimpleNamespace(accelerator=two)), {}, 0, [])
+    clock[0] = passed
+    for _ in range(40):
+        state.advance(whole=True)
+    own = None if device == "meta" else passed > 5
+    assert asked == [(16, device, own), (32, device, own)]
+    assert saved == [32]
