@@ -47,6 +47,8 @@ class Evidence:
         unlabelled: answers of the model to repair on target rows; labels are dropped at once.
         source: its answers on labelled rows of all classes from the pretraining domain.
         labelled: its answers on labelled rows of all classes from the target domain.
+        least: the least offset that may be chosen. 0 is the model to repair as it is; where two heads were joined the
+            level of either means nothing, and it is -∞.
     """
 
     seen: Snapshot | None = None
@@ -55,6 +57,7 @@ class Evidence:
     unlabelled: Snapshot | None = None
     source: Snapshot | None = None
     labelled: Snapshot | None = None
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         given = self.given()
@@ -99,7 +102,7 @@ class Evidence:
 
     def given(self) -> dict[str, Snapshot]:
         """The evidence that there is, by name."""
-        return {name: rows for name, rows in vars(self).items() if name in WHAT and rows is not None}
+        return {name: rows for name, rows in vars(self).items() if name in WHAT and isinstance(rows, Snapshot)}
 
     def need(self, name: str, by: str) -> Snapshot:
         """The evidence `name`, or the error that says what the selector `by` needs."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
@@ -27,10 +27,12 @@ __all__ = [
     "OPENED",
     "STARTED",
     "STDOUT",
+    "Heads",
     "Inputs",
     "Output",
     "Reading",
     "device_for",
+    "names_given",
     "open_data",
     "open_model",
     "record_of",
@@ -150,6 +152,39 @@ class Reading:
         return {name: value for name, value in own.items() if value is not None}
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Heads:
+    """What the outputs of two models are called, where each has its own.
+
+    Attributes:
+        before_classes: the names of the pretrained model's outputs, in order: a file with one per line, or names
+            joined by commas. By default those that the model knows, or --classes.
+        after_classes: those of the fine-tuned model's, whose head may be for other classes.
+    """
+
+    before_classes: str | None = None
+    after_classes: str | None = None
+
+    def open(self, before: str, after: str, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
+        """Load both models, with these names."""
+        return _open_named(before, self.before_classes, inputs), _open_named(after, self.after_classes, inputs)
+
+
+def _open_named(spec: str, names: str | None, inputs: Inputs) -> "Classifier":
+    if names is None:
+        return open_model(spec, inputs)
+    from reclaim.core.checks import check_classes
+
+    model = open_model(spec, replace(inputs, classes=None))
+    return replace(model, classes=check_classes(names_given(names), model.num_outputs))
+
+
+def names_given(names: str) -> tuple[str, ...]:
+    """Names from a file, or as they stand, joined by commas."""
+    return tuple(names_in(Path(names)) if Path(names).is_file() else names.split(","))
+
+
 def device_for(name: str) -> str:
     """The device of that name, to be looked for before any work is done.
 
@@ -203,7 +238,7 @@ def open_data(
     data = open_source(source, columns, label_map=reading.label_map, labelled=labelled)
     known = next((model.seen for model in models if model.seen is not None), None)
     if seen is not None:
-        data = data.with_seen(tuple(names_in(Path(seen)) if Path(seen).is_file() else seen.split(",")))
+        data = data.with_seen(names_given(seen))
     elif known is not None:
         data = data.with_seen(tuple(name for name in known if name in data.classes))
     _say_report(data, output, at_once=True)

@@ -31,6 +31,8 @@ OTHERS = {
 TAKES = {
     "image_size": "PIXELS",
     "classes": "FILE, one name per line",
+    "before_classes": "FILE, one name per line",
+    "after_classes": "FILE, one name per line",
 }  # what such a flag is given, as the advice shows it
 
 

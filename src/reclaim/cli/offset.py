@@ -60,7 +60,7 @@ def logit_offset(
         take(out, record_of(out), folder=False, force=force, reads=read, suffixes=(".json",))
     rows = arrays.open(snapshot, classes)
     more = {"before": before, "reference": reference, "unlabelled": unlabelled, "source": source, "labelled": labelled}
-    evidence = {name: _opened(name, path, arrays, classes) for name, path in more.items() if path is not None}
+    evidence: Any = {name: _opened(name, path, arrays, classes) for name, path in more.items() if path is not None}
     if select == "labelled":
         evidence.setdefault("labelled", rows)
     chosen = LogitOffset.select(Evidence(seen=rows if rows.labels is not None else None, **evidence), select, given)

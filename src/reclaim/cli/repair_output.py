@@ -39,8 +39,10 @@ def write_repair(folder: Path, repair: Repair[Any], output: Output, seed: int, *
         write_model(folder, repair.model, sentences(repair), _shown(repair))
         save_calibrator(folder / "calibrator.json", repair.offset)
         own = {"bias": repair.bias}
+        if (made := repair.stitch) is not None:
+            own["heads"] = {"scale": made.scale, "tuned": len(made.tuned), "absent": made.absent, "new": list(made.new)}
     shown = _shown(repair)
-    findings = diagnose(repair.before, repair.after)
+    findings = diagnose(repair.before, repair.after if repair.stitch is None else repair.stitch.scaled)
     page = render(shown, findings, story=sentences(repair), mix=repair.mix)
     disk.write_text(folder / "report.html", page)
     record = output.run_record(
@@ -66,7 +68,10 @@ def print_repair(repair: Repair[Any], out: Path) -> None:
     rows = {name: evaluate(snapshot) for name, snapshot in _shown(repair).items()}
     accuracy_table(rows, title=f"{len(repair.repaired)} rows that chose nothing")
     page = console()
-    if (ceiling := rows["after"].tradeoff.best_all) is not None:
+    ceiling = rows["after" if repair.stitch is None else "joined"].tradeoff.best_all
+    if ceiling is not None and repair.stitch is not None:
+        page.print(f"ceiling of an offset on the joined heads, unmixed, on these rows: {100 * ceiling:.1f} %")
+    elif ceiling is not None:
         page.print(f"ceiling of an offset on the fine-tuned model alone, on these rows: {100 * ceiling:.1f} %")
     if repair.mix.tried:
         mixing_table(repair.mix)
@@ -78,4 +83,6 @@ def print_repair(repair: Repair[Any], out: Path) -> None:
 
 
 def _shown(repair: Repair[Any]) -> dict[str, Snapshot]:
-    return {"before": repair.before, "after": repair.after, "repaired": repair.repaired}
+    """By the names that tables call them; of joined heads also what they answer unmixed and without an offset."""
+    joined = {} if repair.stitch is None else {"joined": repair.stitch.scaled}
+    return {"before": repair.before, "after": repair.after, **joined, "repaired": repair.repaired}

@@ -209,5 +209,6 @@ def check_same_classes(ours: Sequence[str], theirs: Sequence[str]) -> None:
             "the two models have different classes.\n"
             f"  only one has: {few(sorted(a - b)) or 'none'}\n"
             f"  only the other has: {few(sorted(b - a)) or 'none'}\n"
-            f"  Reclaim matches classes by name and needs the same ones in both.{alike(a - b, b - a)}"
+            f"  Classes are matched by name, and here both must have the same. Where the head was replaced for the\n"
+            f"  fine-tuning, `repair` of the two models, with data, joins their heads by name.{alike(a - b, b - a)}"
         )

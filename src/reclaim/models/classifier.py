@@ -25,6 +25,11 @@ __all__ = ["Classifier", "Writer"]
 
 log = logging.getLogger(__name__)
 
+OWN_HEAD = (
+    "\n  If it was fine-tuned with a head of its own, for some of the classes, `repair` of it and the pretrained model "
+    "joins both."
+)
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -157,9 +162,10 @@ class Classifier:
             )
         known = self.classes or self.namings[0]
         missing = [name for name in names if name not in set(known)]
+        own = "" if len(missing) == len(names) else OWN_HEAD
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{alike(missing, known)}",
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{alike(missing, known)}{own}",
             Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 

@@ -22,6 +22,7 @@ from reclaim.models.head import head_or_guess
 from reclaim.models.samples import first_channels
 from reclaim.models.state_dicts import Which, nearly
 from reclaim.models.tracing import NoHead, check_head, trace_heads
+from reclaim.models.union import with_rows
 from reclaim.models.weights import Weights
 
 __all__ = ["fitted", "from_factory", "head_size", "shown", "with_inputs", "wrapped"]
@@ -38,8 +39,9 @@ def from_factory(
 ) -> Classifier:
     """The classifier that a factory makes, with the weights of a checkpoint.
 
-    A factory that takes `num_classes` is called with the checkpoint's number where that is another one. It may answer a
-    `Classifier` where the head or what makes the inputs must be said.
+    A factory that takes `num_classes` is called with the checkpoint's number where that is another one; of one that
+    does not, the head gets so many rows. It may answer a `Classifier` where the head or what makes the inputs must be
+    said.
     """
     made = wrapped(factory(), head, library=library, name=name)
     if checkpoint is None:
@@ -50,6 +52,11 @@ def from_factory(
     if size not in (None, made.num_outputs) and "num_classes" in inspect.signature(factory).parameters:
         again = wrapped(factory(num_classes=size), made.head, library=library, name=name).copy()
         made = replace(again, guessed=made.guessed)
+    elif size not in (None, made.num_outputs):
+        shape = made.last_layer.weight.shape[1:]
+        bias = None if made.last_layer.bias is None else torch.zeros(size or 0)
+        fits = weights[f"{made.head}.weight"].shape[1:] == shape
+        made = with_rows(made, torch.zeros(size or 0, *shape), bias) if fits else made
     return replace(fitted(made, weights, checkpoint), container=container)
 
 

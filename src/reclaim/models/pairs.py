@@ -66,7 +66,10 @@ def common_start(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tensor], h
     count, equal = 0, True
     for name, start in theta_0.items():
         end = theta_1.get(name)
-        if end is None or end.shape != start.shape or not start.is_floating_point():
+        if end is None or end.shape != start.shape:
+            equal = False
+            continue
+        if not start.is_floating_point():
             continue
         equal = equal and torch.equal(start, end.to(start))
         if start.ndim < 2 or name.startswith(f"{head}."):

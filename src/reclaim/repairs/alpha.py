@@ -88,6 +88,7 @@ def choose_alpha(
     prefer: Prefer = "balanced",
     pull: float = PULL,
     alphas: Sequence[float] = ALPHAS,
+    least: float = 0.0,
 ) -> ChosenAlpha:
     """The alpha with the best estimated accuracy over all classes, pulled towards the share of seen classes.
 
@@ -108,15 +109,16 @@ def choose_alpha(
         prefer: "seen" and "absent" count the classes of that group twice, also in s.
         pull: in accuracy.
         alphas: the candidates.
+        least: the least offset that may be chosen (`Evidence`).
 
     Source: Reclaim; docs/results/repair.md has what it is measured against.
     """
     before = mixtures.answers(0.0, rows) if before is None else before
     reference = mixtures.answers(1.0, rows) if reference is None else reference
-    if int(before.seen.sum()) < 2:
+    if int(before.seen.sum()) - len(before.lacks) < 2:
         return ChosenAlpha(1.0, "with one seen class there is nothing to imitate absent ones by")
     start = pseudo_absent(Evidence(seen=before, before=before)).details["start"]
-    evidences = ((alpha, _evidence_at(alpha, mixtures, rows, evidence, before, reference)) for alpha in alphas)
+    evidences = ((alpha, _evidence_at(alpha, mixtures, rows, evidence, before, reference, least)) for alpha in alphas)
     pairs = [_tried(alpha, given, budget, start) for alpha, given in evidences]
     tried, unlimited = tuple(within for within, _ in pairs), [free for _, free in pairs]
     preferences = {preferred: best(unlimited, seen_share(before, preferred), pull) for preferred in get_args(Prefer)}
@@ -160,12 +162,18 @@ def score(tried: Tried, s: float, pull: float) -> float:
 
 
 def _evidence_at(
-    alpha: float, mixtures: Mixtures[R], rows: R, evidence: MoreEvidence[R], before: Snapshot, reference: Snapshot
+    alpha: float,
+    mixtures: Mixtures[R],
+    rows: R,
+    evidence: MoreEvidence[R],
+    before: Snapshot,
+    reference: Snapshot,
+    least: float,
 ) -> Evidence:
     """What a selector may look at to choose the offset of the mixture of alpha."""
     more = replace(evidence, source=None).map(partial(mixtures.answers, alpha))
     seen = mixtures.answers(alpha, rows)
-    return Evidence(seen, before, reference, unlabelled=more.unlabelled, labelled=more.labelled)
+    return Evidence(seen, before, reference, unlabelled=more.unlabelled, labelled=more.labelled, least=least)
 
 
 def _tried(alpha: float, given: Evidence, budget: float | None, start: float) -> tuple[Tried, Tried]:

@@ -10,20 +10,21 @@ from typing import Any, TypeVar
 from reclaim.core.checks import check_groups
 from reclaim.core.devices import find_device
 from reclaim.core.inference import Inference
-from reclaim.data.records import Data, Split
 from reclaim.models.adapters import Form, as_peft
 from reclaim.models.classifier import Classifier
 from reclaim.models.head import first_row, settled, traced
 from reclaim.models.pairs import Prepare, paired
 from reclaim.models.prepared import Prepared
+from reclaim.models.union import heads_differ
 from reclaim.repairs.choices import BY_RETRAINING, Choices
 from reclaim.repairs.folding import fold_offset
 from reclaim.repairs.mixtures import WeightMixtures, answered
-from reclaim.repairs.modules import AnyData, Network, Opened, Seen, opened
+from reclaim.repairs.modules import AnyData, Names, Network, Opened, Seen, opened
 from reclaim.repairs.plan import plan
 from reclaim.repairs.pseudo_cross_validation import Retrain, check_retrain, plan_by_retraining
 from reclaim.repairs.result import Repair
-from reclaim.repairs.rows import MoreEvidence, Part, Rows, divide
+from reclaim.repairs.rows import MoreEvidence, divide, for_statistics, one_split
+from reclaim.repairs.stitched_models import repair_stitched
 from reclaim.repairs.taking_home import check_form, taken_home
 
 __all__ = ["repair"]
@@ -44,10 +45,15 @@ def repair(
     prepare: Prepare | None = None,
     inference: Inference = Inference(),
     device: str | None = None,
+    before_classes: Sequence[str] = (),
+    after_classes: Sequence[str] = (),
     form: Form | None = None,
     initial: Path | None = None,
 ) -> Repair[N]:
     """Repair a fine-tuned classifier, or a plain module: ``repair(before, after, loader, seen=range(5)).model``.
+
+    Where the two answer other classes, as where the head was replaced for the fine-tuning, their heads are joined by
+    name, and the result answers the union (`repair_stitched`).
 
     A module that peft has wrapped is a pair by itself: ``repair(wrapped, loader, seen=range(5)).model``.
 
@@ -57,13 +63,14 @@ def repair(
     4. Fold offset and shifts into the head (`fold_offset`), and answer the report rows with the result.
 
     Args:
-        before, after: the pretrained model, and the same architecture fine-tuned, over the same classes.
+        before, after: the pretrained model, and the same architecture fine-tuned; its head may be another one.
         data: the target domain, `Data`; or with modules a loader, or inputs and labels (`reclaim.repairs.modules`).
         seen, classes: which classes the fine-tuning had, and all their names, where the data do not say it.
         evidence: more data; of each one split is read, "val", "test", "train" or the first, the first there is.
         retrain: the recipe that made `after`, which "pseudo-cross-validation" repeats in place of 2 and 3.
         inference: how networks are run. Examples are decoded once and kept, where memory suffices (`Prepared`).
         device: where they are run, in place of that of `inference`. The repaired model lies where `after` lies.
+        before_classes, after_classes: the names of each model's outputs, in order, where it does not know them.
         form: whether an adapter becomes an "adapter" again, its default if it can be scaled, or is "merged".
         initial: the folder of the adapter as it was before training, where its beginning changed the base (PiSSA).
         prepare: "before" or "after": whose way of preparing images is right, where the two are on record with others.
@@ -74,14 +81,23 @@ def repair(
     check_retrain(choices, retrain)
     inference = inference if device is None else replace(inference, device=device)
     find_device(inference.device)
-    given = opened(before, after, data, evidence, seen=seen, classes=classes, inference=inference, initial=initial)
-    given = _matched(given, prepare, form)
+    names = Names(tuple(classes), tuple(before_classes), tuple(after_classes))
+    given = opened(before, after, data, evidence, seen=seen, names=names, inference=inference, initial=initial)
+    if heads_differ(given.before, given.after):
+        done = repair_stitched(given, choices, prepare=prepare, form=form, said=seen is not None)
+    else:
+        done = _repair_kept(_matched(given, prepare, form), choices, retrain, form)
+    return Repair(**vars(done) | {"model": _as_given(done.model, before)})
+
+
+def _repair_kept(given: Opened, choices: Choices, retrain: Retrain | None, form: Form | None) -> Repair[Classifier]:
+    """The repair of two classifiers over the same classes, in the steps that `repair` names."""
     rows, run, source = divide(given.data, choices), given.inference, Prepared()
-    mixtures = WeightMixtures(given.before, given.after, _for_statistics(given.data, rows), run, source)
+    mixtures = WeightMixtures(given.before, given.after, for_statistics(given.data, rows), run, source)
     if choices.select == BY_RETRAINING:
         chosen = plan_by_retraining(given.before, given.after, rows.held_out, retrain, choices, run)
     else:
-        chosen = plan(mixtures, rows, choices, given.evidence.map(_one_split))
+        chosen = plan(mixtures, rows, choices, given.evidence.map(one_split))
     made, bias = fold_offset(mixtures.model(chosen.alpha), chosen.offset, rows.certify, run, source)
     start, end = (
         replace(answered(model, rows.report, run, features=True, source=source), weights=model.weights)
@@ -89,7 +105,8 @@ def repair(
     )
     repaired = answered(made, rows.report, run, source=source)
     home = taken_home(made, given.before, given.after, chosen.alpha, form, first_row(made, rows.certify.split))
-    return Repair(chosen, _as_given(home, given.data, before), start, end, repaired, bias)
+    home = replace(home, seen=given.data.seen_classes)
+    return Repair(chosen, home, start, end, repaired, bias)
 
 
 def _matched(given: Opened, prepare: Prepare | None, form: Form | None) -> Opened:
@@ -102,20 +119,10 @@ def _matched(given: Opened, prepare: Prepare | None, form: Form | None) -> Opene
     return replace(given, before=before.reordered(after.classes), after=after)
 
 
-def _as_given(model: Classifier, data: Data, given: N) -> N:
-    """The classifier, on record as fine-tuned on the seen classes of the data; where a module was given, its module."""
-    home: Any = replace(model, seen=data.seen_classes)
+def _as_given(model: Classifier, given: N) -> N:
+    """The classifier; where a module was given, its module."""
+    home: Any = model
     if not isinstance(given, Classifier):
         home = model.module if model.adapter is None else as_peft(model.adapter, model.head, model.weights)
     repaired: N = home
     return repaired
-
-
-def _for_statistics(data: Data, rows: Rows[Part]) -> Split:
-    """Rows that measure running statistics, for which no label is read: of training where there are some."""
-    return data.seen_only("train") if "train" in data.splits else rows.held_out.split
-
-
-def _one_split(data: Data) -> Part:
-    name = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
-    return Part(data, data.split(name), name)

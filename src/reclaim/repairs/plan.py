@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
@@ -18,7 +19,7 @@ from reclaim.repairs.mixtures import Mixtures, kept
 from reclaim.repairs.rows import MoreEvidence, Rows
 from reclaim.snapshots.snapshot import Snapshot
 
-__all__ = ["CERTIFIED_BY", "Plan", "ShiftedMixtures", "plan"]
+__all__ = ["CERTIFIED_BY", "Ends", "Plan", "ShiftedMixtures", "plan"]
 
 CERTIFIED_BY = 1 << 14  # held-out rows at most; each more than so many changes a certificate by less than 1e-4
 
@@ -41,6 +42,20 @@ class Plan:
     def alpha(self) -> float:
         """0 is the pretrained model, 1 the fine-tuned one."""
         return self.mix.alpha
+
+
+@dataclass(frozen=True)
+class Ends(Generic[R]):
+    """What the two models themselves answer, where mixtures of alpha 0 and 1 are not they.
+
+    Attributes:
+        before, after: of the pretrained and of the fine-tuned model, on rows.
+        least: the least offset that may be chosen (`Evidence`).
+    """
+
+    before: Callable[[R], Snapshot]
+    after: Callable[[R], Snapshot]
+    least: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +96,7 @@ def plan(
     rows: Rows[R],
     choices: Choices = Choices(),
     evidence: MoreEvidence[R] = MoreEvidence(),
+    ends: Ends[R] | None = None,
 ) -> Plan:
     """Choose alpha and the shifts of single classes by `rows.choose`, then the offset by `rows.certify`.
 
@@ -91,50 +107,60 @@ def plan(
         mixtures: they are asked for what is needed only.
         rows: whose report rows are not read.
         evidence: more rows to choose by.
+        ends: the two models, where they are not the ends of the mixtures; then `rows.choose` chose a scale too.
     """
+    joined, ends = ends is not None, ends or Ends(partial(mixtures.answers, 0.0), partial(mixtures.answers, 1.0))
     shifted = ShiftedMixtures(mixtures, rows.choose, evidence, choices.class_shifts)
     if choices.mix != "auto":
         given = ChosenAlpha(float(choices.mix), "as given")
-        offset = offset_at(given.alpha, shifted, rows, choices, evidence)
-        if choices.class_shifts and not rows.separate_rows:
-            offset = _uncertified(offset, "the same rows chose the shifts of single classes")
+        offset = offset_at(given.alpha, shifted, rows, choices, evidence, ends)
+        if (choices.class_shifts or joined) and not rows.separate_rows:
+            chose = "the shifts of single classes" if choices.class_shifts else "the scale between the heads"
+            offset = _uncertified(offset, f"the same rows chose {chose}")
         return Plan(given, offset)
     chosen = choose_alpha(
         shifted,
         rows.choose,
         evidence,
-        before=mixtures.answers(0.0, rows.choose),
-        reference=mixtures.answers(1.0, rows.choose),
+        before=ends.before(rows.choose),
+        reference=ends.after(rows.choose),
         budget=None if choices.prefer is not None else choices.numbers.get("budget", 0.05),
         prefer=choices.prefer or "balanced",
+        least=ends.least,
     )
-    offset = offset_at(chosen.alpha, shifted, rows, choices, evidence)
+    offset = offset_at(chosen.alpha, shifted, rows, choices, evidence, ends)
     if _over_budget(offset) and (chosen.alpha != 1 or choices.class_shifts):
         reason = f"back to the fine-tuned model, because at {chosen.alpha:g} {offset.reason}"
         unmixed = replace(choices, mix=1.0, class_shifts=0.0, prefer=None)
-        again = plan(mixtures, rows, unmixed, evidence).offset
+        again = plan(mixtures, rows, unmixed, evidence, ends if joined else None).offset
         failed = "a first mixture failed on the same rows"
         return Plan(replace(chosen, alpha=1.0, reason=reason), _uncertified(again, failed))
     return Plan(chosen, offset if rows.separate_rows else _uncertified(offset, "the same rows chose the mixture"))
 
 
 def offset_at(
-    alpha: float, mixtures: ShiftedMixtures[R], rows: Rows[R], choices: Choices, evidence: MoreEvidence[R]
+    alpha: float,
+    mixtures: ShiftedMixtures[R],
+    rows: Rows[R],
+    choices: Choices,
+    evidence: MoreEvidence[R],
+    ends: Ends[R],
 ) -> LogitOffset:
     """The offset that the selector chooses for the mixture of alpha; its budget counts against the fine-tuned model."""
     shifts = mixtures.shifts(alpha)
-    compared = (0.0, 1.0) if alpha != 1 or shifts is not None else (0.0,)
-    held_out, before, *reference = (
-        mixtures.plain.answers(a, rows.certify).thinned(CERTIFIED_BY) for a in (alpha, *compared)
-    )
+    changed = alpha != 1 or shifts is not None or ends.least != 0
+    held_out = mixtures.plain.answers(alpha, rows.certify).thinned(CERTIFIED_BY)
+    before = ends.before(rows.certify).thinned(CERTIFIED_BY)
+    reference = ends.after(rows.certify).thinned(CERTIFIED_BY) if changed else None
     more = evidence.map(partial(mixtures.answers, alpha))
     given = Evidence(
         seen=_plus(held_out, shifts),
         before=before,
-        reference=reference[0] if reference else None,
+        reference=reference,
         unlabelled=more.unlabelled,
         source=more.source,
         labelled=more.labelled,
+        least=ends.least,
     )
     best = choices.prefer is not None and choices.select == "auto"
     return LogitOffset.select(given, without_budget(given) if best else choices.select, choices.numbers, shifts)

@@ -12,6 +12,7 @@ from reclaim.models.classifier import Classifier
 from reclaim.repairs.alpha import ChosenAlpha
 from reclaim.repairs.mixtures import OutputMixture
 from reclaim.repairs.plan import Plan
+from reclaim.repairs.stitching import Stitch
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["Repair"]
@@ -30,6 +31,7 @@ class Repair(Generic[M]):
         before, after, repaired: answers on the report rows, which chose nothing.
         bias: what was added to the bias of the classifier's head for absent classes. It is the offset itself, unless
             the network goes on after its head, so that no constant there is a constant on the logits. None for answers.
+        stitch: how two heads over other classes became one; None where they answer the same classes.
     """
 
     plan: Plan
@@ -38,6 +40,7 @@ class Repair(Generic[M]):
     after: Snapshot
     repaired: Snapshot
     bias: float | None = None
+    stitch: Stitch | None = None
 
     @property
     def mix(self) -> ChosenAlpha:

@@ -26,8 +26,10 @@ __all__ = [
     "check_enough",
     "divide",
     "divide_rows",
+    "for_statistics",
     "halved",
     "hold_out",
+    "one_split",
     "separates",
 ]
 
@@ -204,6 +206,17 @@ def divide_rows(rows: P, seen: Tensor, choices: Choices = Choices()) -> tuple[P,
     """
     first, rest = divided(len(rows), round(choices.held_out * len(rows)), choices.seed, rows.groups)
     return rows.rows(first[seen.cpu()[first]]), rows.rows(rest)
+
+
+def for_statistics(data: Data, rows: Rows[Part]) -> Split:
+    """Rows that measure running statistics, for which no label is read: of training where there are some."""
+    return data.seen_only("train") if "train" in data.splits else rows.held_out.split
+
+
+def one_split(data: Data) -> Part:
+    """The rows of more evidence: of "val", "test", "train" or the first split, the first there is."""
+    name = next(name for name in ("val", "test", "train", *data.splits) if name in data.splits)
+    return Part(data, data.split(name), name)
 
 
 def check_enough(held_out: int, report: int, source: str) -> None:

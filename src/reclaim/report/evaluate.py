@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -47,6 +47,7 @@ class Evaluation:
         accuracy, tradeoff, confidence: the metrics.
         confidence_by_group: of rows of seen and of absent classes, whose errors may cancel in that of all rows.
         group_question: of the probability that the label is an absent class, see `group_question`.
+            Of a model that lacks all absent classes, what no logit tells is None: the trade-off, accuracy among absent.
         intervals: 95 % intervals of the accuracies (Wilson) and of the area (DeLong), by name. Where rows belong
             together (`Snapshot.groups`), groups are counted: Wilson of the effective number of rows, and Obuchowski.
     """
@@ -77,17 +78,19 @@ def evaluate(snapshot: Snapshot) -> Evaluation:
     right, steps = accuracy_of(m), steps_of(m)
     num_seen, num_absent = int(m.is_seen.sum()), int((~m.is_seen).sum())
     intervals = _intervals(m, snapshot.groups) | {"area": _area_interval(steps, m, snapshot.groups)}
+    absent = {name for name, known in zip(snapshot.classes, snapshot.seen.tolist(), strict=True) if not known}
+    told = not absent or not absent <= set(snapshot.lacks)  # by the logits of absent classes
     by_group = confidence_by_group(row_scores(snapshot.logits, snapshot.labels), m.is_seen)
     return Evaluation(
         n=len(snapshot),
         seen_rows=num_seen,
         absent_rows=num_absent,
-        accuracy=right,
-        tradeoff=_tradeoff(steps),
+        accuracy=right if told else replace(right, absent_among_absent=None),
+        tradeoff=_tradeoff(steps) if told else Tradeoff(None, None, None),
         confidence=by_group.pop("all"),
         confidence_by_group=by_group,
         group_question=group_question_of(absent_log_odds(snapshot.logits, snapshot.seen), ~m.is_seen),
-        intervals=intervals,
+        intervals=intervals if told else intervals | {"absent_among_absent": None, "area": None},
     )
 
 

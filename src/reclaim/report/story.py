@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
+from reclaim.core.errors import few
 from reclaim.repairs.mixtures import OutputMixture
 from reclaim.repairs.result import Repair
 from reclaim.snapshots.metrics.accuracy import wilson_interval
@@ -18,6 +19,7 @@ def sentences(repair: Repair[Any]) -> list[Sentence]:
     """What was done, in sentences with a heading each."""
     offset = repair.offset
     return [
+        *_heads(repair),
         ("Mixing", f"{_mixing(repair)}: {repair.mix.reason}."),
         (
             "Offset",
@@ -27,6 +29,20 @@ def sentences(repair: Repair[Any]) -> list[Sentence]:
         ("Guarantee", f"{offset.guarantee}." if offset.guarantee else "none."),
         *_bias(repair),
         *_limits(repair),
+    ]
+
+
+def _heads(repair: Repair[Any]) -> list[Sentence]:
+    """How two heads over other classes became one, if they are such."""
+    if (made := repair.stitch) is None:
+        return []
+    new = f", {len(made.new)} of them new ({few(made.new)})" if made.new else ""
+    return [
+        (
+            "Heads",
+            f"{len(made.tuned)} classes have the fine-tuned model's row{new}, {made.absent} absent ones the pretrained "
+            f"model's; the former are multiplied by {made.scale:.3g}, so that on the same rows both spread alike.",
+        )
     ]
 
 

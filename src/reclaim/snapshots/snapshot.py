@@ -48,6 +48,7 @@ class Snapshot:
         group_names: the name of each group by its number; empty where they have none.
         model_identity: of the weights that answered (`reclaim.models.identity`); empty if unknown.
         row_identities: fingerprints of the rows as the model answered them, where the logits are changed ones.
+        lacks: classes that the model does not have; their logits stand below all others, and mean nothing else.
         checked: the logits that were found finite. A copy by `replace` with the same logits does not read them again.
     """
 
@@ -64,6 +65,7 @@ class Snapshot:
     group_names: tuple[str, ...] = field(default=(), kw_only=True)
     model_identity: str = field(default="", kw_only=True)
     row_identities: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
+    lacks: tuple[str, ...] = field(default=(), kw_only=True)
     checked: Tensor | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -198,6 +200,13 @@ class Snapshot:
                 "  Give both the same groups, or only one of them any."
             )
         return self
+
+    def answerable(self) -> Snapshot:
+        """Only the rows whose label is a class that the model has."""
+        if not self.lacks:
+            return self
+        has = torch.tensor([name not in set(self.lacks) for name in self.classes], device=self.logits.device)
+        return self.rows(has[self.known_labels])
 
     def seen_rows(self) -> Snapshot:
         """Only the rows whose label is a seen class."""

@@ -56,7 +56,7 @@ def auto(evidence: Evidence, *, budget: InnerShare = 0.05, confidence: InnerShar
     if wanted.offset >= certified.offset:
         return _named("retention-budget", replace(certified, details=certified.details | {"unlimited": unlimited}))
     read = wanted.evidence | certified.evidence
-    offset = max(0.0, wanted.offset)
+    offset = max(evidence.least, wanted.offset)
     details = wanted.details | {"unlimited": unlimited}
     return _named(how, replace(wanted, offset=offset, evidence=read, guarantee=certified.guarantee, details=details))
 

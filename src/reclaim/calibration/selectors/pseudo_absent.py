@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,8 @@ def pseudo_absent(evidence: Evidence) -> Selection:
     Source: Reclaim.
     """
     after, before = evidence.need("seen", by="pseudo-absent"), evidence.need("before", by="pseudo-absent")
-    now, then = estimated(before, after), estimated(before, before)
+    known = before.answerable()
+    now, then = estimated(before, after), estimated(known, known)
     found, start = _best(now, after.seen), _best(then, after.seen).offset
     return Selection(
         offset=found.offset - start,
@@ -47,20 +50,23 @@ def estimated(before: Snapshot, after: Snapshot) -> Steps:
 
     Args:
         before, after: the pretrained model's answers and those of the model to judge, on the same labelled seen rows.
+            A row of a class that the pretrained model lacks has no twin.
     """
-    if int(after.seen.sum()) < 2:
+    if int(after.seen.sum()) - len(before.lacks) < 2:
         raise BadInput("making each row's own class absent needs two seen classes; only one is seen.")
     before, after = before.thinned(), after.thinned()
     m = margins(after.logits, after.known_labels, after.seen)
+    alike = replace(after, lacks=before.lacks).answerable()
+    before = before.answerable()
     won = [
-        _twins(before.logits[block], after.logits[block], after.known_labels[block], after.seen)
-        for block in row_blocks(after.logits)
+        _twins(before.logits[block], alike.logits[block], alike.known_labels[block], after.seen)
+        for block in row_blocks(alike.logits)
     ]
     return Steps(
         lost=sorted_values(m.margin[m.hit]),
         won=sorted_values(torch.cat(won)),
         num_seen=len(after),
-        num_absent=len(_NOISE) * len(after),
+        num_absent=len(_NOISE) * len(alike),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, e, log
+from math import ceil, e, isfinite, log
 
 import torch
 from scipy.stats import beta
@@ -57,13 +57,14 @@ def retention_budget(
     was_right = m.right
     if reference is not None:
         was_right = margins(reference.logits, reference.known_labels, reference.seen).right
-    edges, lost, gained = _steps(m, was_right, rows.groups)
+    edges, lost, gained = _steps(m, was_right, rows.groups, evidence.least)
     bound = _bound(lost, gained, n, risk)
     kept = int((bound <= budget + 1e-12).long().cumprod(dim=0).sum())  # steps until the first broken promise
     spent = {"budget": budget, "confidence": confidence}
     if kept == 0:
-        why = f"even without an offset the {n} held-out {units} do not certify a loss of at most {budget:g}"
-        return Selection(offset=0.0, reason=why, evidence={"seen": len(rows)}, details=spent)
+        without = "without an offset" if evidence.least == 0 else "with absent classes below all others"
+        why = f"even {without} the {n} held-out {units} do not certify a loss of at most {budget:g}"
+        return Selection(offset=float(edges[0]), reason=why, evidence={"seen": len(rows)}, details=spent)
     offset = _before(edges, kept) if kept < len(edges) else float(edges[-1]) + 1
     each = "" if rows.groups is None else " groups, each counted once"
     how = "in expectation" if confidence is None else f"with probability {confidence:g}"
@@ -96,14 +97,15 @@ def _bound(lost: Tensor, gained: Tensor, n: int, risk: float | None) -> Tensor:
     return most_lost - least_gained
 
 
-def _steps(m: Margins, was_right: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges of the steps of the loss for offsets from 0 up [K], and what is lost and gained on [edge, next edge) [K].
+def _steps(m: Margins, was_right: Tensor, groups: Tensor | None, least: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges of the steps of the loss for offsets from the least up [K], and what is lost and gained on the steps [K].
 
     Counted are rows; with groups, the shares of their rows.
     """
     margin = m.margin.where(m.hit, -torch.inf).cpu()  # a row is right while the offset is below this
     was_right = was_right.cpu()
-    edges = torch.cat([torch.zeros(1, dtype=torch.float64), torch.unique(margin[margin > 0])])
+    least = least if isfinite(least) else float(m.margin.min()) - 1
+    edges = torch.cat([torch.tensor([least], dtype=torch.float64), torch.unique(margin[margin > least])])
     if groups is None:
         lost = torch.searchsorted(margin[was_right].sort().values, edges, right=True)
         can_gain = margin[~was_right].sort().values

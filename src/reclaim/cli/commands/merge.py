@@ -45,12 +45,14 @@ def merge(
     from reclaim.core.files import atomic_directory, write_json
     from reclaim.models.batch_norm import measure_again, statistics_differ
     from reclaim.models.pairs import paired
+    from reclaim.models.union import check_same_heads
 
     take(out, folder=True, force=force, reads=(before, after), data=(data,))
     where = device_for(inference.device)
     if inference.precision != "float32":
         raise BadInput("weights are merged and running statistics measured in float32: leave out --precision.")
     start, end = paired(open_model(before, inputs), open_model(after, inputs), prepare)
+    check_same_heads(start, end)
     if start.classes and end.classes:
         start = start.reordered(end.classes)
     merged = end.with_weights(find("merges", name)(start.weights, end.weights, **numbers))

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from reclaim.cli.arrays import Arrays
 from reclaim.cli.choices import More, choice_flags, choices_given
-from reclaim.cli.flags import Inputs, Output, Reading, device_for, open_data, open_model
+from reclaim.cli.flags import Heads, Inputs, Output, Reading, device_for, open_data
 from reclaim.cli.method_flags import with_numbers
 from reclaim.cli.naming import named
 from reclaim.cli.places import take
@@ -39,6 +39,7 @@ def command(
     report: str | None = None,
     reading: Reading = Reading(),
     prepare: Literal["before", "after"] | None = None,
+    heads: Heads = Heads(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -52,7 +53,8 @@ def command(
 
     Args:
         before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory; or its snapshot.
-        after: the fine-tuned model, of the same architecture; or its snapshot of the same rows.
+        after: the fine-tuned model, of the same architecture; or its snapshot of the same rows. Its head may be one
+            for its own classes only: then the two heads are joined by name, and the result answers the union.
         data: the target domain: class folders, a table or a folder of them, tars, or "digits-shifted". Rows of
             seen classes in val/ choose and test/ reports; with one split, a part of it chooses and the rest reports.
             Snapshots need none.
@@ -64,11 +66,11 @@ def command(
     from reclaim.cli.repair_output import print_repair, write_repair
     from reclaim.cli.snapshots import repair_snapshots, snapshots_given
     from reclaim.core.files import atomic_directory
-    from reclaim.core.notes import note, noted
+    from reclaim.core.notes import noted
     from reclaim.repairs.models import repair as run
 
     choices = choices_given(flags)
-    of_models = _of_models(data, reading, prepare, inputs, inference, choices)
+    of_models = _of_models(data, reading, prepare, heads, inputs, inference, choices)
     take(
         out, folder=True, force=force, reads=(before, after, report, *arrays.reads), data=(data, *more.places.values())
     )
@@ -77,25 +79,24 @@ def command(
             done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report, arrays, inputs.classes)
         else:
             place = _given(data)
-            note("device", device_for(inference.device))
-            note("precision", inference.precision)
-            retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
-            models = _opened(before, after, inputs)
-            rows = open_data(place, arrays.seen, models[1], reading=reading, output=output)
-            rows = _target(rows, models[1], said=arrays.seen is not None)
+            how = _how(after, prepare, inference, choices)
+            models = _opened(before, after, heads, inputs)
+            rows = _target(place, arrays.seen, models, reading, output)
             others = _more(more.places, rows, reading, output)
-            done = run(*models, rows, choices, evidence=others, retrain=retrain, prepare=prepare, inference=inference)
+            said = rows.seen_classes if arrays.seen is not None else None
+            done = run(*models, rows, choices, seen=said, evidence=others, **how)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
 
 
-def _opened(before: str, after: str, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
-    """Both models, the second of which can be written with an offset in its head."""
+def _opened(before: str, after: str, heads: Heads, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
+    """Both models, of which the one that is written can be with an offset in its head."""
     from reclaim.models.directory import check_takes_offset
+    from reclaim.models.union import heads_differ
 
-    models = open_model(before, inputs), open_model(after, inputs)
-    check_takes_offset(models[1])
+    models = heads.open(before, after, inputs)
+    check_takes_offset(models[0] if heads_differ(*models) else models[1])
     return models
 
 
@@ -103,6 +104,18 @@ def _of_snapshots(report: str | None, arrays: Arrays) -> dict[str, bool]:
     """The flags that only snapshots take, and whether they were given."""
     labels, every = arrays.labels is not None, arrays.all_classes
     return {"--report": report is not None, "--labels": labels, "--all-classes": every}
+
+
+def _how(
+    after: str, prepare: Literal["before", "after"] | None, inference: Inference, choices: Choices
+) -> dict[str, Any]:
+    """How a repair of models is run; noted for the record, after a look whether there is such a device."""
+    from reclaim.core.notes import note
+
+    note("device", device_for(inference.device))
+    note("precision", inference.precision)
+    retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
+    return {"prepare": prepare, "inference": inference, "retrain": retrain}
 
 
 def _given(data: str | None) -> str:
@@ -115,6 +128,7 @@ def _of_models(
     data: str | None,
     reading: Reading,
     prepare: str | None,
+    heads: Heads,
     inputs: Inputs,
     inference: Inference,
     choices: Choices,
@@ -128,19 +142,26 @@ def _of_models(
         "--upright": inputs.upright,
         "--device, --precision, --batch-size or --workers": inference != Inference(),
         "--prepare": prepare is not None,
+        "--before-classes or --after-classes": heads != Heads(),
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
 
 
-def _target(rows: "Data", after: "Classifier", *, said: bool) -> "Data":
+def _target(
+    place: str, seen: str | None, models: "tuple[Classifier, Classifier]", reading: Reading, output: Output
+) -> "Data":
     """The data of the target domain, over the classes of the fine-tuned model where it has more.
 
-    Args:
-        said: whether a flag says which classes are seen.
+    Heads that differ say themselves which classes are seen, and the repair which the data are over.
     """
     from reclaim.models.head import settled
+    from reclaim.models.union import heads_differ
 
-    if not said and after.seen is None and "train" not in rows.splits:
+    after = models[1]
+    rows = open_data(place, seen, after, reading=reading, output=output)
+    if heads_differ(*models):
+        return rows
+    if seen is None and after.seen is None and "train" not in rows.splits:
         raise BadInput(
             "which classes did the fine-tuning have? Neither the model nor the data say.\n"
             "  Say --seen FILE, with one name per line, or --seen NAME,NAME,…"

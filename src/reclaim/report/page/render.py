@@ -72,7 +72,8 @@ def _tradeoff(snapshots: Mapping[str, Snapshot], rows: Mapping[str, Evaluation])
     curves: dict[str, tuple[Curve, float, float]] = {}
     for name, s in snapshots.items():
         seen, absent = rows[name].accuracy.seen, rows[name].accuracy.absent
-        if seen is not None and absent is not None and s.labels is not None:
+        told = rows[name].tradeoff.area is not None  # a model that lacks all absent classes has no curve
+        if told and seen is not None and absent is not None and s.labels is not None:
             curves[name] = (curve_of(steps_of(margins(s.logits, s.labels, s.seen))), seen, absent)
     return tradeoff_chart(curves) if curves else ""
 
