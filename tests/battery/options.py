@@ -28,6 +28,7 @@ EVIDENCE = (
 CALLS = {
     "apply": ("temperature.json", "after.safetensors", "--out", "o.safetensors"),
     "calibrate": ("held.safetensors", "--out", "o.json"),
+    "classify": ("pictures/test/ant", "--model", "after", "--json"),
     "demo": ("--out", "o"),
     "diagnose": ANSWERS,
     "evaluate": ("after.safetensors",),

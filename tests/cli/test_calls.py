@@ -98,6 +98,7 @@ def test_names_are_printed_as_they_are_and_never_obeyed(shop: Path, reclaim) -> 
 JSON = {
     "apply": ("apply", "offset.json", VAL[1], "--out", "o.safetensors"),
     "calibrate": ("calibrate", "logit-offset", VAL[1]),
+    "classify": ("classify", "target/val", "--model", "before", "--out", "answers.csv"),
     "demo": ("demo", "--seeds", "1", "--out", "demo"),
     "diagnose": ("diagnose", *VAL),
     "evaluate": ("evaluate", VAL[1]),

@@ -53,8 +53,6 @@ def take(
     """
     from reclaim.core.files import check_free
 
-    if suffixes:
-        check_suffix(out, *suffixes)
     target, here = out.parent.resolve() / out.name, Path.cwd().resolve()
     if out.name in ("", "..") or target in (here, *here.parents):
         raise BadInput(f"{out} is or holds the folder that the command runs in; give another output.")
@@ -66,6 +64,8 @@ def take(
             raise BadInput(f"{out} is a part of {place}, which the command reads; give another output.")
     for place in _paths(data):
         _check_apart(out, target, place, inside=place.is_dir())
+    if suffixes:
+        check_suffix(out, *suffixes)
     reserve(target)
     for path in (out, *others):
         check_free(path, force=force, folder=folder)
