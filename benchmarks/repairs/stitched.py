@@ -4,7 +4,7 @@ Run: python -m benchmarks.repairs.stitched --seeds 2
      python -m benchmarks.repairs.stitched --pairs cifar --smoke
 
 SqueezeNet (ImageNet, 1000 classes) is fine-tuned on 100 of Tiny-ImageNet's 200 classes, ResNet-20 (CIFAR-10) on 5 of
-the 10 as JPEG, with about 1,500 rows of seen classes: once with the pretrained head, and once with a fresh one that has
+the 10 as JPEG, with 4,000 rows of seen classes: once with the pretrained head, and once with a fresh one that has
 the seen classes alone. There the head is trained first (`frozen-backbone`), then everything (`fine-tune`). Held-out
 rows (1,000 and 2,500 of all classes, of which the seen ones are read) choose; 2,000 and 3,000 others judge. Weights are
 kept in out/bench/stitched, so that a run may be stopped and started again. All is read from the folder RECLAIM_DATA.
@@ -21,6 +21,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.repairs.scenarios.dividing import plan
-from benchmarks.repairs.scenarios.pictures import resnet20, squeezenet
+from benchmarks.repairs.scenarios.pictures import CIFAR, TINY, images, resnet20, squeezenet
 from benchmarks.repairs.scenarios.records import Recipe, Scenario, World
 from reclaim.data.records import Data, Split
 from reclaim.models.classifier import Classifier
@@ -55,22 +56,31 @@ class Pair:
 
     Attributes:
         name: of its files.
-        make: the network and the target domain.
+        make: the network, and the rows that choose and judge.
+        train: classes and rows that it is fine-tuned on, those of the seen classes.
         head, everything: what is spent on the fresh head alone, and on all weights.
     """
 
     name: str
     make: Callable[[Scenario], World]
+    train: Callable[[], tuple[tuple[str, ...], Split]]
     head: Budget
     everything: Budget
 
 
 PAIRS = (
-    Pair("cifar", resnet20, Budget(2, 0.05, 32, device="cpu"), Budget(5, 0.01, 32, augment="flip", device="cpu")),
+    Pair(
+        "cifar",
+        resnet20,
+        partial(images, CIFAR[0], 32),
+        Budget(2, 0.05, 32, device="cpu"),
+        Budget(5, 5e-3, 32, augment="flip", device="cpu"),
+    ),
     Pair(
         "tiny",
         squeezenet,
-        Budget(4, 3e-3, 32, optimizer="adamw", device="cpu"),
+        partial(images, TINY[0], 96),
+        Budget(6, 1e-3, 32, optimizer="adamw", device="cpu"),
         Budget(2, 1e-4, 32, optimizer="adamw", augment="flip", device="cpu"),
     ),
 )
@@ -96,7 +106,7 @@ def measured(pair: Pair, seed: int, *, rows: int, epochs: int | None, folder: Pa
     world = pair.make(replace(scenario, seed=seed))
     seen = _seen(world.data.classes, pair.name)
     data = world.data.with_seen(seen)
-    own = _own(data.seen_only("train"), data.classes, seen, rows)
+    own = _own(*pair.train(), seen, rows, seed)
     start, spend = fresh(world.before, seen, seed), _spending(pair, seed, epochs)
     alone = Data(seen, {"train": own}, torch.ones(len(seen), dtype=torch.bool), data.source)
     kept = Data(data.classes, {"train": _numbered(own, seen, data.classes)}, data.seen, data.source)
@@ -160,10 +170,11 @@ def _seen(classes: Sequence[str], name: str) -> tuple[str, ...]:
     return tuple(named.read_text().split())
 
 
-def _own(rows: Split, classes: Sequence[str], seen: Sequence[str], most: int) -> Split:
-    """The first of the rows, with labels among the seen classes."""
-    first = rows.rows(torch.arange(min(most, len(rows))))
-    return _numbered(first, classes, seen)
+def _own(classes: Sequence[str], rows: Split, seen: Sequence[str], most: int, seed: int) -> Split:
+    """Some of the rows of seen classes, with labels among these."""
+    own = rows.rows(torch.tensor([name in set(seen) for name in classes])[rows.labels])
+    order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))[:most]
+    return _numbered(own.rows(order), classes, seen)
 
 
 def _numbered(rows: Split, classes: Sequence[str], others: Sequence[str]) -> Split:
@@ -196,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", default="cifar,tiny", help="which, with commas")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--rows", type=int, default=1500, help="of seen classes to fine-tune on, at most")
+    parser.add_argument("--rows", type=int, default=4000, help="of seen classes to fine-tune on")
     parser.add_argument("--smoke", action="store_true", help="one seed, 64 rows, one epoch")
     given = parser.parse_args()
     logging.getLogger("reclaim").setLevel(logging.ERROR)

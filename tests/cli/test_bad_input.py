@@ -68,7 +68,7 @@ def test_a_class_name_that_appears_twice_or_in_one_model_only(shop: Path, refuse
             Path("own", split).mkdir(parents=True, exist_ok=True)
             Path("own", split, name).symlink_to(Path("target", split, name).resolve())
     mixed = ("repair", "--before", "before", "--after", "after2", "--data", "own", "--out", "out")
-    refused("only one has: five\n  only the other has: vijf", *mixed)
+    refused("no model knows them: vijf.\n  Only `before` has: five.", *mixed)
 
 
 def test_class_folders_that_do_not_match_the_model(shop: Path, refused) -> None:

@@ -16,7 +16,7 @@ from reclaim.data.load import load_data
 from reclaim.data.records import Data, Split
 from reclaim.models.directory import load_model
 
-__all__ = ["FAMILIES"]
+__all__ = ["CIFAR", "FAMILIES", "TINY", "images", "resnet20", "squeezenet"]
 
 CIFAR = ("images/cifar10_jpeg_train.npz", "images/cifar10_jpeg_test.npz", "images/cifar10_png_train4k.npz")
 TINY = (
@@ -32,7 +32,7 @@ HALF = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 @cache
-def _images(file: str, side: int) -> tuple[tuple[str, ...], Split]:
+def images(file: str, side: int) -> tuple[tuple[str, ...], Split]:
     """A file's class names, and its images as arrays of one size."""
     data = load_data(str(from_data_folder(file)))
     rows = data.split("all")
@@ -45,22 +45,22 @@ def _images(file: str, side: int) -> tuple[tuple[str, ...], Split]:
 
 def cifar(spec: str, file: str, scenario: Scenario) -> World:
     """CIFAR-10 as JPEG files; the pretraining images are PNG files, which the networks know by heart."""
-    classes, train = _images(CIFAR[0], 32)
+    classes, train = images(CIFAR[0], 32)
     seed = scenario.seed
     splits = divided(train, seed, train=3000)
-    splits |= divided(_images(CIFAR[1], 32)[1], seed, held=2500, unlabelled=1000, test=3000)
-    splits |= divided(_images(CIFAR[2], 32)[1], seed, source=1000)
+    splits |= divided(images(CIFAR[1], 32)[1], seed, held=2500, unlabelled=1000, test=3000)
+    splits |= divided(images(CIFAR[2], 32)[1], seed, source=1000)
     before = replace(load_model(f"{spec}@{from_data_folder(file)}"), preprocess=IMAGENET)
     return World(before.bind(classes), _all_seen(classes, splits))
 
 
 def tiny(spec: str, file: str, preprocess: Preprocess, side: int, scenario: Scenario) -> World:
     """200 of ImageNet's classes in 64 pixels; the pretraining images are one per class."""
-    classes, train = _images(TINY[0], side)
+    classes, train = images(TINY[0], side)
     seed = scenario.seed
     splits = divided(train, seed, train=3000)
-    splits |= divided(_images(TINY[1], side)[1], seed, held=1000, unlabelled=600, test=2000)
-    splits |= divided(_of_classes(classes, *_images(TINY[2], side)), seed, source=200)
+    splits |= divided(images(TINY[1], side)[1], seed, held=1000, unlabelled=600, test=2000)
+    splits |= divided(_of_classes(classes, *images(TINY[2], side)), seed, source=200)
     before = replace(load_model(f"{spec}@{from_data_folder(file)}"), preprocess=preprocess)
     return World(before.bind(classes), _all_seen(classes, splits))
 

@@ -96,10 +96,12 @@ def union_of(before: Sequence[str], after: Sequence[str], tuned: Collection[str]
             Argument("before_classes"),
         )
     if unknown := [name for name in new if name not in set(tuned)]:
+        gone = [name for name in before if name not in set(after)]
         raise BadInput(
             f"{len(unknown)} classes that only `after` has are not among the seen ones, so that no model knows them: "
-            f"{few(unknown)}.",
-            Argument("seen", "count them among the seen classes, or leave out"),
+            f"{few(unknown)}.\n  Only `before` has: {few(gone) or 'none'}.",
+            Argument("after_classes", "if they are the same, name the outputs as `before` does"),
+            Argument("seen", "count them among the seen classes"),
         )
     if not shared:
         raise BadInput(
