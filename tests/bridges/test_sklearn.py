@@ -88,6 +88,9 @@ def test_scores_and_the_logarithm_of_probabilities_calibrate_alike() -> None:
         def predict_proba(self, X: np.ndarray) -> np.ndarray:
             return np.asarray(softmax(X @ self.coef_.T + self.intercept_, axis=1))
 
+        def predict(self, X: np.ndarray) -> np.ndarray:
+            return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
     x, y = rows()
     ours, theirs = (CalibratedClassifier(e, cv=3).fit(x, y) for e in (LogisticRegression(), Probabilities()))
     np.testing.assert_allclose(ours.predict_proba(x), theirs.predict_proba(x), rtol=1e-6)

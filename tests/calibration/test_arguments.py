@@ -99,7 +99,8 @@ def test_a_flag_of_a_selector_changes_the_offset(
     given = evidence(name).given()
     words = ["calibrate", "logit-offset", tmp_path / "seen.safetensors", "--select", name, "--json"]
     for kind, rows in given.items():
-        save_snapshot(tmp_path / f"{kind}.safetensors", replace(rows, split=f"{kind} rows"))
+        split = "seen" if kind == "before" else kind  # the same rows, answered by the other model
+        save_snapshot(tmp_path / f"{kind}.safetensors", replace(rows, split=f"{split} rows"))
         if kind not in ("seen", "reference"):
             words += [f"--{kind}", tmp_path / f"{kind}.safetensors"]
     flag = f"--{key}".replace("_", "-")
