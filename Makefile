@@ -51,6 +51,7 @@ bench: $(VENV)/ready
 
 # what takes longer than a test may: every benchmark, and every entry of papers/published in its quick form
 long: bench
+	$(BIN)/python -m benchmarks.repairs.stitched --seeds 2
 	for paper in $(PAPERS); do $(BIN)/reclaim paper $$paper --quick --out out/papers/$$paper --force || exit 1; done
 
 # hours: every fine-tuning behind the tables of docs/results/repair.md, and every entry in full
@@ -59,6 +60,7 @@ tables: $(VENV)/ready
 	  $(BIN)/python -m benchmarks.repairs.run run --set $$set && \
 	  $(BIN)/python -m benchmarks.repairs.run table --set $$set || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.repairs.stitched --seeds 2
 	for paper in $(PAPERS); do $(BIN)/reclaim paper $$paper --out out/papers/$$paper --force || exit 1; done
 
 $(VENV)/ready: pyproject.toml constraints.txt tests/finder.py

@@ -16,6 +16,7 @@ from reclaim.cli.main import main
 from tests.pretended import pretended
 
 os.environ["RECLAIM_DEVICE"] = "cpu"  # what "auto" means in tests: exact ones hold on a CPU
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: a test asks no hub
 CARDS = ["pretended", *([pytest.param("real", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
 
 

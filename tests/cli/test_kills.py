@@ -22,6 +22,10 @@ TUNE = ("tune", "fine-tune", "--model", "before", "--data", "target", "--batch-s
 # by what is written: what another run wrote before, and the command that replaces it
 WRITING = {
     "predict s.safetensors": ((*PREDICT, "before"), (*PREDICT, "after")),
+    "classify answers.csv": (
+        ("classify", "target/val", "--model", "before"),
+        ("classify", "target/val", "--model", "after"),
+    ),
     "calibrate c.json": (
         ("calibrate", "temperature", "--seen-rows", "before-val.safetensors"),
         ("calibrate", "temperature", "--seen-rows", *VAL),

@@ -12,7 +12,7 @@ import pytest
 
 from reclaim.core.stopping import Stopped, stopping
 
-TUNE = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs", "100000", "--out", "out")
+TUNE = ("tune", "fine-tune", "--model", "before", "--data", "target", "--epochs", "100000", "--out", "out", "--quiet")
 
 
 def started(*words: str, until: str) -> subprocess.Popen[str]:

@@ -24,7 +24,7 @@ def require(module: str, extra: str) -> ModuleType:
     CPU torch, for want of two operators. They are defined first; what others import stays as it is.
     """
     name = module.partition(".")[0]
-    if name not in sys.modules and importlib.util.find_spec(name) is None:
+    if importlib.util.find_spec(name) is None:
         raise BadInput(f"this needs {name}, which is not installed: pip install 'reclaim[{extra}]'.")
     if module not in sys.modules:
         _let_torchvision_load()
