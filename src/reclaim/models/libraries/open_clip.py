@@ -54,6 +54,9 @@ def open_clip(
     layer, with a bias that is 0 or the network's own. It is written as open_clip reads it, and the head beside that in
     head.safetensors; `encode_image(images, normalize=True) @ weight.T + bias` are the logits again.
 
+    Args:
+        classes: the names of the classes, in the order of the outputs.
+
     Source: open_clip.create_model, open_clip.build_zero_shot_classifier.
     """
     library = require("open_clip", extra="open-clip")
