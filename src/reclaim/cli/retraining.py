@@ -1,6 +1,6 @@
 """The recipe that pseudo cross-validation repeats: the one `reclaim tune` wrote down."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,8 @@ def recipe_of(after: str, inference: Inference) -> "Retrain":
         budget = typed(record["budget"], dict[str, Any], f"{path}, budget")
         if foreign := sorted(budget.keys() - {field.name for field in fields(Budget)}):
             raise BadInput(f"it was written by another version of Reclaim, whose budget has {few(foreign)}.")
-        # retrained on training rows alone, with none held out by which an epoch could be the best
-        own = {"workers": inference.workers, "device": inference.device, "keep": "last"}
+        own = {"workers": inference.workers, "device": inference.device}
         made: Budget = typed(budget | own, Budget, f"{path}, budget")
+        # retrained on training rows alone, with none held out by which an epoch could be the best
+        made = replace(made, keep="last")
     return lambda model, data: recipe(model, data, made, **numbers)
