@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.repairs.stitched import PAIRS, measured
 from reclaim.core.extras import require
 from reclaim.data.load import load_data
 from reclaim.data.records import Data
@@ -113,3 +114,12 @@ def test_the_repaired_squeezenet_is_an_ordinary_file_that_gives_the_reported_log
     columns = tiny_imagenet.done.model.columns(tiny_imagenet.data.classes)
     logits = module.eval()(pixels(tiny_imagenet, 200))[:, columns]
     torch.testing.assert_close(logits, tiny_imagenet.done.repaired.logits[:200], atol=1e-5, rtol=1e-5)
+
+
+def test_the_table_of_joined_heads_has_all_its_rows(real_data: Path, tmp_path: Path) -> None:
+    pair = next(pair for pair in PAIRS if pair.name == "cifar")
+    rows = measured(pair, 0, rows=64, epochs=1, folder=tmp_path)
+    named = {name.partition(": ")[2] for name in rows if name.startswith("fresh head")}
+    assert named >= {"pretrained", "fine-tuned", "stitched, no scale, no offset", "repaired", "(ceiling)"}
+    assert rows["fresh head: fine-tuned"][2] == 0 and rows["fresh head: pretrained"] == rows["kept head: pretrained"]
+    assert rows["fresh head: (ceiling)"][0] >= rows["fresh head: stitched, scaled"][0]
