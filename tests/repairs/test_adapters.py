@@ -97,7 +97,7 @@ def test_one_wrapped_network_is_repaired_and_is_an_adapter_again(pair, tmp_path)
 def test_merged_it_is_the_base_with_the_same_answers(pair) -> None:
     model, base = pair
     adapter = repair(model, ROWS, choices=CHOICES, seen=SEEN)
-    merged = repair(model, ROWS, choices=CHOICES, seen=SEEN, form="merged")
+    merged = repair(model, ROWS, choices=CHOICES, seen=SEEN, result="merged")
     assert type(merged.model) is Plain and list(merged.model.state_dict()) == list(base.state_dict())
     torch.testing.assert_close(logits(merged.model), logits(adapter.model), rtol=1e-5, atol=1e-5)
     assert merged.offset == adapter.offset
@@ -143,7 +143,7 @@ def test_what_has_no_scale_is_mixed_as_merged_weights_which_is_said(kind: str, c
         if not name.startswith("head"):
             torch.testing.assert_close(tensor, mixed[name], rtol=1e-5, atol=1e-6)
     with pytest.raises(BadInput, match=f"cannot be an adapter: peft knows no scale for an adapter of the kind {kind}"):
-        repair(model, ROWS, choices=CHOICES, seen=SEEN, form="adapter")
+        repair(model, ROWS, choices=CHOICES, seen=SEEN, result="adapter")
 
 
 @pytest.mark.parametrize("started", ["pissa", "olora"])
@@ -198,12 +198,12 @@ def test_other_things_are_refused_by_name(pair) -> None:
     with pytest.raises(BadInput, match=r"trained biases of the base too.*\n.*repair\(before, adapted, data\)"):
         repair(biased, ROWS, choices=CHOICES, seen=SEEN)
     with pytest.raises(BadInput, match="the head 'head' has no bias, and an adapter cannot bring one"):
-        repair(wrapped(lora(), Plain(bias=False))[0], ROWS, choices=CHOICES, seen=SEEN, form="adapter")
+        repair(wrapped(lora(), Plain(bias=False))[0], ROWS, choices=CHOICES, seen=SEEN, result="adapter")
     with pytest.raises(BadInput, match="the head 'head' has an adapter itself"):
         whole = lora(target_modules="first|head", modules_to_save=None)
-        repair(wrapped(whole)[0], ROWS, choices=CHOICES, seen=SEEN, form="adapter")
+        repair(wrapped(whole)[0], ROWS, choices=CHOICES, seen=SEEN, result="adapter")
     with pytest.raises(BadInput, match="the fine-tuned model did not come as one"):
-        repair(base, Plain(seed=1), ROWS, choices=CHOICES, seen=SEEN, form="adapter")
+        repair(base, Plain(seed=1), ROWS, choices=CHOICES, seen=SEEN, result="adapter")
     with pytest.raises(BadKind, match="the other way round"):
         repair(model, base, ROWS, CHOICES, seen=SEEN)
     with pytest.raises(BadKind, match="two modules and a loader"):

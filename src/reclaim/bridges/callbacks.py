@@ -24,7 +24,7 @@ def trainer_callback(
     classes: Sequence[str] = (),
     choices: Choices = Choices(),
     head: str | None = None,
-    form: Form | None = None,
+    result: Form | None = None,
     replace: bool = True,
 ) -> Any:
     """A callback for transformers' Trainer that keeps absent rows, measures both groups, and ends with a repair.
@@ -38,7 +38,7 @@ def trainer_callback(
     Args:
         model: the one that the trainer trains.
         data: a loader, or inputs and labels, by which it is repaired; by default the rows of the last evaluation.
-        seen, classes, choices, head, form: as in `OwnLoop`.
+        seen, classes, choices, head, result: as in `OwnLoop`.
         replace: False leaves the trainer's model as it was trained.
 
     Raises: BadInput if transformers is not installed.
@@ -46,7 +46,7 @@ def trainer_callback(
     require("transformers", extra="transformers")
     from reclaim.bridges.trainer import TrainerEvents
 
-    loop = OwnLoop(model, seen, classes=classes, choices=choices, head=head, form=form)
+    loop = OwnLoop(model, seen, classes=classes, choices=choices, head=head, result=result)
     return TrainerEvents(loop, data, replace=replace)
 
 
@@ -58,7 +58,7 @@ def lightning_callback(
     classes: Sequence[str] = (),
     choices: Choices = Choices(),
     head: str | None = None,
-    form: Form | None = None,
+    result: Form | None = None,
     replace: bool = True,
 ) -> Any:
     """A callback for Lightning that keeps absent rows, measures both groups, and ends with a repair.
@@ -71,7 +71,7 @@ def lightning_callback(
     Args:
         network: what answers logits inside the LightningModule.
         data: a loader, or inputs and labels, by which it is repaired; by default the validation loader's.
-        seen, classes, choices, head, form: as in `OwnLoop`.
+        seen, classes, choices, head, result: as in `OwnLoop`.
         replace: False leaves the network as it was trained.
 
     Raises: BadInput if lightning is not installed.
@@ -79,5 +79,5 @@ def lightning_callback(
     require("lightning.pytorch", extra="lightning")
     from reclaim.bridges.lightning import LightningEvents
 
-    loop = OwnLoop(network, seen, classes=classes, choices=choices, head=head, form=form)
+    loop = OwnLoop(network, seen, classes=classes, choices=choices, head=head, result=result)
     return LightningEvents(loop, data, replace=replace)

@@ -62,7 +62,7 @@ class OwnLoop:
         classes: the names of the network's outputs; by default their indices.
         choices: what the repair is told.
         head: the dotted name of the head; traced on the first inputs by default.
-        form: as in `repair`, of a network with an adapter.
+        result: as in `repair`, of a network with an adapter.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class OwnLoop:
         classes: Sequence[str] = (),
         choices: Choices = Choices(),
         head: str | None = None,
-        form: Form | None = None,
+        result: Form | None = None,
     ) -> None:
-        self.network, self.classes, self.choices, self.form = network, tuple(classes), choices, form
+        self.network, self.classes, self.choices, self.result = network, tuple(classes), choices, result
         self.given = None if seen is None else list(seen)
         self.start = copy.deepcopy(network)
         self.head = None if head is None else check_head(network, head)
@@ -137,7 +137,7 @@ class OwnLoop:
         after.load_state_dict(self.network.state_dict())
         before = after if is_adapted(after) else self.start
         done: Repair[Any] = repair(
-            before, after, data, self.choices, seen=self.given, classes=self.classes, form=self.form
+            before, after, data, self.choices, seen=self.given, classes=self.classes, result=self.result
         )
         self.repaired = done
         if replace:

@@ -5,7 +5,7 @@ from functools import cache
 from inspect import Parameter as Argument
 from inspect import getdoc
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from cyclopts import Parameter
 
@@ -14,7 +14,7 @@ from reclaim.cli.method_flags import flag, given_numbers, selector_numbers
 from reclaim.core.registry import Method, arguments_of, describe_file
 from reclaim.repairs.choices import BY_RETRAINING, FORMERLY, Choices
 
-__all__ = ["More", "by_retraining", "choice_flags", "choices_given"]
+__all__ = ["Adapters", "More", "by_retraining", "choice_flags", "choices_given"]
 
 OWN = [field for field in fields(Choices) if field.name != "numbers"]  # which are flags of their own
 
@@ -39,6 +39,20 @@ class More:
     def places(self) -> dict[str, str]:
         """Those that were given."""
         return {kind: place for kind, place in asdict(self).items() if place is not None}
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Adapters:
+    """What becomes of an adapter.
+
+    Attributes:
+        result: whether an adapter becomes an adapter again, its default if it can be scaled, or is merged.
+        initial: the folder of the adapter as it was before training, where its beginning changed the base (PiSSA).
+    """
+
+    result: Literal["adapter", "merged"] | None = None
+    initial: Path | None = None
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
+from reclaim.core.errors import BadInput
 from reclaim.core.name_lists import names_in
 from reclaim.core.numbers import Pixels, check_fields
 from reclaim.core.several import alone, rank
@@ -166,18 +167,29 @@ class Heads:
     before_classes: str | None = None
     after_classes: str | None = None
 
-    def open(self, before: str, after: str, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
-        """Load both models, with these names."""
-        return _open_named(before, self.before_classes, inputs), _open_named(after, self.after_classes, inputs)
+    def open(
+        self, before: str, after: str, inputs: Inputs, initial: Path | None = None
+    ) -> tuple["Classifier", "Classifier"]:
+        """Load both models, with these names; an adapter is put on the first, `initial` is what it began with."""
+        from reclaim.models.adapter_files import is_adapter, with_adapter
+
+        first = _open_named(before, self.before_classes, inputs)
+        if is_adapter(Path(after)):
+            return first, _named(with_adapter(first, Path(after), initial), self.after_classes)
+        if initial is not None:
+            raise BadInput(f"--initial is only for adapters, and {after} is none.")
+        return first, _open_named(after, self.after_classes, inputs)
 
 
 def _open_named(spec: str, names: str | None, inputs: Inputs) -> "Classifier":
-    if names is None:
-        return open_model(spec, inputs)
+    return _named(open_model(spec, inputs if names is None else replace(inputs, classes=None)), names)
+
+
+def _named(model: "Classifier", names: str | None) -> "Classifier":
     from reclaim.core.checks import check_classes
 
-    model = open_model(spec, replace(inputs, classes=None))
-    return replace(model, classes=check_classes(names_given(names), model.num_outputs))
+    classes = model.classes if names is None else check_classes(names_given(names), model.num_outputs)
+    return replace(model, classes=classes)
 
 
 def names_given(names: str) -> tuple[str, ...]:

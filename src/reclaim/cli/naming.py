@@ -25,6 +25,7 @@ OTHERS = {
     "classes": ("--class-names", "--labels"),
     "seed": ("--random-state",),
     "force": ("--overwrite", "-f"),
+    "result": ("--as",),
     "quiet": ("-q",),
 }  # what other programs of the field call the same
 
@@ -33,6 +34,7 @@ TAKES = {
     "classes": "FILE, one name per line",
     "before_classes": "FILE, one name per line",
     "after_classes": "FILE, one name per line",
+    "initial": "DIR",
 }  # what such a flag is given, as the advice shows it
 
 

@@ -19,7 +19,7 @@ from reclaim.models.adapters import Adapter, called, changes_biases, quiet, rewr
 from reclaim.models.forward import evaluating, logits_of
 from reclaim.models.placement import device_of
 
-__all__ = ["CLOSE", "differ", "taken_apart"]
+__all__ = ["CLOSE", "check_start", "differ", "taken_apart"]
 
 CLOSE = 1e-3  # of the largest logit; adapters in half precision round by less
 INITIAL = "initial"
@@ -65,6 +65,17 @@ def differ(first: nn.Module, second: nn.Module, x: Inputs) -> float:
     return _difference(_answers(first, x), _answers(second, x))
 
 
+def check_start(config: Any, initial: Path | None) -> str:
+    """Raise if an adapter changed its base, and what it began with is not given; returns what it is called."""
+    what = called(config)
+    if rewrites(config) and initial is None:
+        raise BadInput(
+            f"{what} changed the weights of the base, so that with it off the network is not the pretrained one.",
+            Argument("initial", "give the folder of the adapter as it was saved before training"),
+        )
+    return what
+
+
 def _active(wrapped: Any) -> str:
     """The one adapter that is switched on."""
     names = wrapped.active_adapters
@@ -83,13 +94,8 @@ def _active(wrapped: Any) -> str:
 
 def _converted(wrapped: Any, name: str, initial: Path | None, x: Inputs) -> Any:
     """The adapter as a plain one of twice the rank on the pretrained base, by peft's own conversion."""
-    config = wrapped.peft_config[name]
-    what = called(config)
-    if initial is None:
-        raise BadInput(
-            f"{what} changed the weights of the base, so that with it off the network is not the pretrained one.",
-            Argument("initial", "give the folder of the adapter as it was saved before training"),
-        )
+    what = check_start(wrapped.peft_config[name], initial)
+    assert initial is not None
     peft = require("peft", extra="peft")
     before = _answers(wrapped, x)
     try:

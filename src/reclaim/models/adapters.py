@@ -90,7 +90,7 @@ def as_peft(adapter: Adapter, head: str, theta: Mapping[str, Tensor]) -> Any:
     """
     peft = require("peft", extra="peft")
     config = copy.deepcopy(adapter.config)
-    started = config.init_lora_weights
+    started, base = config.init_lora_weights, config.base_model_name_or_path
     config.init_lora_weights, config.inference_mode = True, True
     config.lora_alpha = _scaled(config.lora_alpha, adapter.alpha)
     config.alpha_pattern = {key: _scaled(one, adapter.alpha) for key, one in (config.alpha_pattern or {}).items()}
@@ -103,7 +103,8 @@ def as_peft(adapter: Adapter, head: str, theta: Mapping[str, Tensor]) -> Any:
         parts = tuple(f"{name}." for name, _ in saved_parts(wrapped))
         whole = {f"base_model.model.{key}": tensor for key, tensor in theta.items() if key.startswith(parts)}
         peft.set_peft_model_state_dict(wrapped, adapter.tensors | whole, adapter.name)
-    wrapped.peft_config[adapter.name].init_lora_weights = started
+    own = wrapped.peft_config[adapter.name]
+    own.init_lora_weights, own.base_model_name_or_path = started, base or own.base_model_name_or_path
     return wrapped.eval()
 
 
@@ -158,8 +159,8 @@ def saved_parts(wrapped: Any) -> list[tuple[str, Any]]:
 
 def tensors_of(wrapped: Any, name: str) -> Weights:
     peft = require("peft", extra="peft")
-    with quiet():
-        state = peft.get_peft_model_state_dict(wrapped, adapter_name=name)
+    with quiet():  # embeddings of the base are its own, and to ask whether they changed means asking a hub
+        state = peft.get_peft_model_state_dict(wrapped, adapter_name=name, save_embedding_layers=False)
     return {key: tensor.detach().clone() for key, tensor in state.items()}
 
 

@@ -16,6 +16,7 @@ from reclaim.core.files import write_json
 from reclaim.core.records import read_json, typed
 from reclaim.core.registry import describe, find, names
 from reclaim.data.inputs.image import Preprocess
+from reclaim.models.adapter_files import save_adapter
 from reclaim.models.checkpoint import save_weights
 from reclaim.models.classifier import Classifier
 from reclaim.models.loading import with_inputs
@@ -122,8 +123,14 @@ def _load(spec: str, said: _Said) -> Classifier:
 
 
 def save_model(folder: Path, model: Classifier) -> None:
-    """Write a model as its library reads it, and ``reclaim.json`` beside that, into a folder that exists."""
-    if model.writer is None:
+    """Write a model as its library reads it, and ``reclaim.json`` beside that, into a folder that exists.
+
+    Of a base with an adapter the adapter alone is written.
+    """
+    if model.adapter is not None:
+        save_adapter(folder, model)
+        model = replace(model, library="peft", name="")
+    elif model.writer is None:
         save_weights(folder / f"model{model.container.suffix}", model.weights, model.container)
     else:
         if strangers := sorted(set(model.weights) - model.writer.names):

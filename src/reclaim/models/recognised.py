@@ -24,13 +24,17 @@ def _of_open_clip(config: Mapping[str, Any]) -> bool:
     return "model_cfg" in config
 
 
+def _of_peft(config: Mapping[str, Any]) -> bool:
+    return True  # whatever is wrong with the record is said when it is read
+
+
 RECORDS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool]], ...] = (
+    ("adapter_config.json", "peft", _of_peft),
     ("config.json", "timm", _of_timm),
     ("config.json", "transformers", _of_transformers),
     ("open_clip_config.json", "open-clip", _of_open_clip),
 )
 OTHERS = {  # what such a folder holds, and is no classifier
-    "adapter_config.json": "an adapter of peft; name it as `after`, and the model that it was made for as `before`",
     "model_index.json": "a pipeline of diffusers, and no classifier",
     "modules.json": "a model of sentence-transformers, which answers vectors and no classes",
 }
@@ -52,7 +56,7 @@ def library_of(folder: Path) -> str:
     Raises: BadInput that says what was looked for, or what the folder is instead.
     """
     found = recognised(folder)
-    if found is not None and not (folder / "adapter_config.json").is_file():
+    if found is not None:
         return found
     for file, what in OTHERS.items():
         if (folder / file).is_file():

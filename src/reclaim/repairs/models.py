@@ -47,7 +47,7 @@ def repair(
     device: str | None = None,
     before_classes: Sequence[str] = (),
     after_classes: Sequence[str] = (),
-    form: Form | None = None,
+    result: Form | None = None,
     initial: Path | None = None,
 ) -> Repair[N]:
     """Repair a fine-tuned classifier, or a plain module: ``repair(before, after, loader, seen=range(5)).model``.
@@ -71,7 +71,7 @@ def repair(
         inference: how networks are run. Examples are decoded once and kept, where memory suffices (`Prepared`).
         device: where they are run, in place of that of `inference`. The repaired model lies where `after` lies.
         before_classes, after_classes: the names of each model's outputs, in order, where it does not know them.
-        form: whether an adapter becomes an "adapter" again, its default if it can be scaled, or is "merged".
+        result: whether an adapter becomes an "adapter" again, its default if it can be scaled, or is "merged".
         initial: the folder of the adapter as it was before training, where its beginning changed the base (PiSSA).
         prepare: "before" or "after": whose way of preparing images is right, where the two are on record with others.
 
@@ -84,13 +84,13 @@ def repair(
     names = Names(tuple(classes), tuple(before_classes), tuple(after_classes))
     given = opened(before, after, data, evidence, seen=seen, names=names, inference=inference, initial=initial)
     if heads_differ(given.before, given.after):
-        done = repair_stitched(given, choices, prepare=prepare, form=form, said=seen is not None)
+        done = repair_stitched(given, choices, prepare=prepare, result=result, said=seen is not None)
     else:
-        done = _repair_kept(_matched(given, prepare, form), choices, retrain, form)
+        done = _repair_kept(_matched(given, prepare, result), choices, retrain, result)
     return Repair(**vars(done) | {"model": _as_given(done.model, before)})
 
 
-def _repair_kept(given: Opened, choices: Choices, retrain: Retrain | None, form: Form | None) -> Repair[Classifier]:
+def _repair_kept(given: Opened, choices: Choices, retrain: Retrain | None, result: Form | None) -> Repair[Classifier]:
     """The repair of two classifiers over the same classes, in the steps that `repair` names."""
     rows, run, source = divide(given.data, choices), given.inference, Prepared()
     mixtures = WeightMixtures(given.before, given.after, for_statistics(given.data, rows), run, source)
@@ -104,15 +104,15 @@ def _repair_kept(given: Opened, choices: Choices, retrain: Retrain | None, form:
         for model in (given.before, given.after)
     )
     repaired = answered(made, rows.report, run, source=source)
-    home = taken_home(made, given.before, given.after, chosen.alpha, form, first_row(made, rows.certify.split))
+    home = taken_home(made, given.before, given.after, chosen.alpha, result, first_row(made, rows.certify.split))
     home = replace(home, seen=given.data.seen_classes)
     return Repair(chosen, home, start, end, repaired, bias)
 
 
-def _matched(given: Opened, prepare: Prepare | None, form: Form | None) -> Opened:
+def _matched(given: Opened, prepare: Prepare | None, result: Form | None) -> Opened:
     """Both models over the classes of the fine-tuned one, among which those of the data must be, with equal inputs."""
     check_groups(given.data.seen)
-    check_form(given.before, given.after, form)
+    check_form(given.before, given.after, result)
     before, after = paired(given.before, given.after, prepare)
     after, before = settled(after, given.data), traced(before, given.data)
     before = before if before.classes else before.bind(after.classes)

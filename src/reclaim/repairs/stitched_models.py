@@ -27,7 +27,7 @@ __all__ = ["repair_stitched"]
 
 
 def repair_stitched(
-    given: Opened, choices: Choices, *, prepare: Prepare | None, form: Form | None, said: bool
+    given: Opened, choices: Choices, *, prepare: Prepare | None, result: Form | None, said: bool
 ) -> Repair[Classifier]:
     """Repair a fine-tuned classifier whose head was replaced: by one for its own classes, old and new ones.
 
@@ -41,10 +41,10 @@ def repair_stitched(
     Raises: BadInput if the heads cannot be joined, or the choices are not for joined heads.
     Source: Reclaim.
     """
-    if form == "adapter":
+    if result == "adapter":
         raise BadInput(
             "the repaired model cannot be an adapter: its head answers the classes of both models.",
-            Argument("form", "take merged weights", "merged"),
+            Argument("result", "take merged weights", "merged"),
         )
     if choices.select == BY_RETRAINING:
         raise BadInput(

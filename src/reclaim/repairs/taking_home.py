@@ -17,16 +17,16 @@ __all__ = ["check_form", "taken_home"]
 log = logging.getLogger(__name__)
 
 
-def check_form(before: Classifier, after: Classifier, form: Form | None) -> None:
+def check_form(before: Classifier, after: Classifier, result: Form | None) -> None:
     """Raise if the repaired model is to be an adapter, and cannot be one, before anything is computed."""
-    if form == "adapter":
+    if result == "adapter":
         why = _no_adapter(before, after)
         if why:
             raise _refused(why)
 
 
 def taken_home(
-    model: Classifier, before: Classifier, after: Classifier, alpha: float, form: Form | None, x: Inputs
+    model: Classifier, before: Classifier, after: Classifier, alpha: float, result: Form | None, x: Inputs
 ) -> Classifier:
     """The classifier with the adapter that it is to be written as, if it came as one; else with its weights alone.
 
@@ -39,7 +39,7 @@ def taken_home(
     Raises: BadInput if it is to be an adapter, and cannot be one.
     """
     merged = replace(model, adapter=None)
-    if form == "merged" or (form is None and after.adapter is None):
+    if result == "merged" or (result is None and after.adapter is None):
         return merged
     why = _no_adapter(before, after)
     if not why and after.adapter is not None:
@@ -47,7 +47,7 @@ def taken_home(
         why = _other_answers(scaled, x)
         if not why:
             return scaled
-    if form == "adapter":
+    if result == "adapter":
         raise _refused(why)
     log.warning("the repaired model has merged weights and is no adapter again: %s.", why)
     return merged
@@ -74,5 +74,5 @@ def _other_answers(model: Classifier, x: Inputs) -> str:
 
 def _refused(why: str) -> BadInput:
     return BadInput(
-        f"the repaired model cannot be an adapter: {why}.", Argument("form", "take merged weights", "merged")
+        f"the repaired model cannot be an adapter: {why}.", Argument("result", "take merged weights", "merged")
     )

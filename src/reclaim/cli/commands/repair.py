@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from reclaim.cli.arrays import Arrays
-from reclaim.cli.choices import More, choice_flags, choices_given
+from reclaim.cli.choices import Adapters, More, choice_flags, choices_given
 from reclaim.cli.flags import Heads, Inputs, Output, Reading, device_for, open_data
 from reclaim.cli.method_flags import with_numbers
 from reclaim.cli.naming import named
@@ -30,7 +30,7 @@ __all__ = ["command"]
 @with_numbers(choice_flags())
 def command(
     *,
-    before: str,
+    before: str | None = None,
     after: str,
     out: Path,
     data: str | None = None,
@@ -40,6 +40,7 @@ def command(
     reading: Reading = Reading(),
     prepare: Literal["before", "after"] | None = None,
     heads: Heads = Heads(),
+    adapters: Adapters = Adapters(),
     inputs: Inputs = Inputs(),
     inference: Annotated[Inference, Parameter(name="*")] = Inference(),
     force: bool = False,
@@ -53,8 +54,9 @@ def command(
 
     Args:
         before: the pretrained model: LIBRARY/NAME, optionally @CHECKPOINT, or a model directory; or its snapshot.
-        after: the fine-tuned model, of the same architecture; or its snapshot of the same rows. Its head may be one
-            for its own classes only: then the two heads are joined by name, and the result answers the union.
+            An adapter may name it itself.
+        after: the fine-tuned model, of the same architecture, or an adapter's folder; or its snapshot of the same rows.
+            Its head may be for its own classes only: the two are then joined by name, and the union is answered.
         data: the target domain: class folders, a table or a folder of them, tars, or "digits-shifted". Rows of
             seen classes in val/ choose and test/ reports; with one split, a part of it chooses and the rest reports.
             Snapshots need none.
@@ -69,33 +71,42 @@ def command(
     from reclaim.core.notes import noted
     from reclaim.repairs.models import repair as run
 
-    choices = choices_given(flags)
-    of_models = _of_models(data, reading, prepare, heads, inputs, inference, choices)
-    take(
-        out, folder=True, force=force, reads=(before, after, report, *arrays.reads), data=(data, *more.places.values())
-    )
+    choices, before = choices_given(flags), before or _base_of(after)
+    of_models = _of_models(data, reading, prepare, heads, adapters, inputs, inference, choices)
+    reads = (before, after, report, adapters.initial, *arrays.reads)
+    take(out, folder=True, force=force, reads=reads, data=(data, *more.places.values()))
     with noted() as notes:
         if snapshots_given(before, after, of_models, _of_snapshots(report, arrays)):
             done: Repair[Any] = repair_snapshots(before, after, choices, more.places, report, arrays, inputs.classes)
         else:
             place = _given(data)
-            how = _how(after, prepare, inference, choices)
-            models = _opened(before, after, heads, inputs)
+            how = _how(after, prepare, adapters, inference, choices)
+            models = _opened(before, after, heads, inputs, adapters.initial)
             rows = _target(place, arrays.seen, models, reading, output)
-            others = _more(more.places, rows, reading, output)
             said = rows.seen_classes if arrays.seen is not None else None
-            done = run(*models, rows, choices, seen=said, evidence=others, **how)
+            done = run(*models, rows, choices, seen=said, evidence=_more(more.places, rows, reading, output), **how)
     with atomic_directory(out, force=force) as folder:
         record = write_repair(folder, done, output, choices.seed, **notes)
     output.show(record, lambda: print_repair(done, out))
 
 
-def _opened(before: str, after: str, heads: Heads, inputs: Inputs) -> tuple["Classifier", "Classifier"]:
+def _base_of(after: str) -> str:
+    """The pretrained model, where `after` is an adapter that names it."""
+    if not (Path(after) / "adapter_config.json").is_file():
+        raise BadInput("missing: --before.")
+    from reclaim.models.adapter_files import base_of
+
+    return base_of(Path(after))
+
+
+def _opened(
+    before: str, after: str, heads: Heads, inputs: Inputs, initial: Path | None
+) -> tuple["Classifier", "Classifier"]:
     """Both models, of which the one that is written can be with an offset in its head."""
     from reclaim.models.directory import check_takes_offset
     from reclaim.models.union import heads_differ
 
-    models = heads.open(before, after, inputs)
+    models = heads.open(before, after, inputs, initial)
     check_takes_offset(models[0] if heads_differ(*models) else models[1])
     return models
 
@@ -107,7 +118,7 @@ def _of_snapshots(report: str | None, arrays: Arrays) -> dict[str, bool]:
 
 
 def _how(
-    after: str, prepare: Literal["before", "after"] | None, inference: Inference, choices: Choices
+    after: str, prepare: Literal["before", "after"] | None, adapters: Adapters, inference: Inference, choices: Choices
 ) -> dict[str, Any]:
     """How a repair of models is run; noted for the record, after a look whether there is such a device."""
     from reclaim.core.notes import note
@@ -115,7 +126,7 @@ def _how(
     note("device", device_for(inference.device))
     note("precision", inference.precision)
     retrain = recipe_of(after, inference) if choices.select == BY_RETRAINING else None
-    return {"prepare": prepare, "inference": inference, "retrain": retrain}
+    return {"prepare": prepare, "result": adapters.result, "inference": inference, "retrain": retrain}
 
 
 def _given(data: str | None) -> str:
@@ -129,6 +140,7 @@ def _of_models(
     reading: Reading,
     prepare: str | None,
     heads: Heads,
+    adapters: Adapters,
     inputs: Inputs,
     inference: Inference,
     choices: Choices,
@@ -142,6 +154,8 @@ def _of_models(
         "--upright": inputs.upright,
         "--device, --precision, --batch-size or --workers": inference != Inference(),
         "--prepare": prepare is not None,
+        "--result": adapters.result is not None,
+        "--initial": adapters.initial is not None,
         "--before-classes or --after-classes": heads != Heads(),
         f"--select {BY_RETRAINING}": choices.select == BY_RETRAINING,
     }
