@@ -14,7 +14,7 @@ import numpy as np
 from reclaim.core.errors import BadInput, few
 from reclaim.core.files import existing, part_of
 
-__all__ = ["CsvTable", "open_csv"]
+__all__ = ["CsvTable", "is_number", "open_csv"]
 
 DELIMITERS = ",\t;|"
 LONGEST = 1 << 30  # of one value; Python's own limit is 131,072
@@ -74,7 +74,7 @@ class CsvTable:
                 try:
                     found[row] = [float(values[column]) for column in where]
                 except ValueError as error:
-                    wrong = next(column for column in where if not _is_number(values[column]))
+                    wrong = next(column for column in where if not is_number(values[column]))
                     raise BadInput(
                         f"{self.called(row)}, column {self.columns[wrong]!r}: {values[wrong]:.40} is no number."
                     ) from error
@@ -164,7 +164,8 @@ def _decoded(line: bytes, path: Path, at: int) -> str:
         ) from error
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a number, as Python reads one."""
     try:
         float(text)
     except ValueError:

@@ -21,7 +21,7 @@ from reclaim.models.placement import enough_memory, placed_on, where_to_run
 from reclaim.models.precision import in_precision
 from reclaim.models.weights import is_running_statistic
 
-__all__ = ["measure_again", "statistics_differ"]
+__all__ = ["measure_again", "statistics_differ", "with_statistics"]
 
 ENOUGH = 4096  # rows after which statistics no longer change to speak of
 CHUNK = 32  # rows that are normalised together; part of the method, so no matter of speed
@@ -34,6 +34,25 @@ def statistics_differ(theta_0: Mapping[str, Tensor], theta_1: Mapping[str, Tenso
         is_running_statistic(name) and not torch.equal(start, theta_1[name].to(start.device))
         for name, start in theta_0.items()
     )
+
+
+def with_statistics(
+    mixture: Classifier,
+    before: Classifier,
+    after: Classifier,
+    alpha: float,
+    rows: Split,
+    inference: Inference = Inference(),
+    *,
+    source: Source = evaluation_batches,
+) -> Classifier:
+    """A mixture of two models, with running statistics measured on `rows` where those of the two differ.
+
+    At alpha 0 and 1 it has those of one of them, which are right.
+    """
+    if 0 < alpha < 1 and statistics_differ(before.weights, after.weights):
+        return measure_again(mixture, rows, inference, source=source)
+    return mixture
 
 
 def measure_again(

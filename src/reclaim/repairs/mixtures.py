@@ -19,7 +19,7 @@ from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.core.joining import say_if_of_another
 from reclaim.data.records import Split
-from reclaim.models.batch_norm import measure_again, statistics_differ
+from reclaim.models.batch_norm import with_statistics
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.merges.interpolation import interpolation
@@ -85,9 +85,9 @@ class WeightMixtures:
     def model(self, alpha: float) -> Classifier:
         """The classifier of alpha; 0 and 1 are exactly the two."""
         mixture = self.after.with_weights(interpolation(self.before.weights, self.after.weights, alpha=alpha))
-        if 0 < alpha < 1 and statistics_differ(self.before.weights, self.after.weights):
-            return measure_again(mixture, self.statistics, self.inference, source=self.source)
-        return mixture
+        return with_statistics(
+            mixture, self.before, self.after, alpha, self.statistics, self.inference, source=self.source
+        )
 
     @kept()
     def answers(self, alpha: float, rows: Part) -> Snapshot:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reclaim.core.inference import Inference
 from reclaim.data.records import Data, Split
-from reclaim.models.batch_norm import measure_again, statistics_differ
+from reclaim.models.batch_norm import with_statistics
 from reclaim.models.batches import Source, evaluation_batches
 from reclaim.models.classifier import Classifier
 from reclaim.models.identity import identity
@@ -71,9 +71,9 @@ class StitchedMixtures:
     def both(self, alpha: float) -> Classifier:
         """The mixed backbone with the rows of both heads."""
         made = both_heads(self.before, self.after, alpha)
-        if 0 < alpha < 1 and statistics_differ(self.before.weights, self.after.weights):
-            return measure_again(made, self.statistics, self.inference, source=self.source)
-        return made
+        return with_statistics(
+            made, self.before, self.after, alpha, self.statistics, self.inference, source=self.source
+        )
 
     @kept()
     def of_both(self, alpha: float, rows: Part) -> Snapshot:

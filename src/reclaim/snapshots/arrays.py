@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
+from reclaim.core.csv_tables import CsvTable, is_number
 from reclaim.core.errors import Argument, BadInput, alike, few, within
 from reclaim.core.files import existing
 from reclaim.core.kinds import TABLES, Kind, kind_of_file
@@ -170,14 +171,12 @@ def _table(path: Path, kind: Kind) -> Table:
     if kind != "text":
         return open_table(path, kind)
     table = open_table(path, kind)
-    numbers = all(_is_number(name) for name in table.columns)
+    numbers = all(is_number(name) for name in table.columns)
     counted = list(table.columns) == [str(column) for column in range(len(table.columns))]
     return open_table(path, kind, header=False) if numbers and not (counted and len(table.columns) > 1) else table
 
 
 def _has_header(table: Table) -> bool:
-    from reclaim.core.csv_tables import CsvTable
-
     return not isinstance(table, CsvTable) or table.header
 
 
@@ -205,11 +204,3 @@ def _one_column(path: Path, known: Sequence[str]) -> Any:
 
 def _named(columns: Mapping[str, str], known: Sequence[str]) -> str | None:
     return next((columns[name] for name in known if name in columns), None)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

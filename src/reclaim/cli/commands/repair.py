@@ -92,10 +92,10 @@ def command(
 
 def _base_of(after: str) -> str:
     """The pretrained model, where `after` is an adapter that names it."""
-    if not (Path(after) / "adapter_config.json").is_file():
-        raise BadInput("missing: --before.")
-    from reclaim.models.adapter_files import base_of
+    from reclaim.models.adapter_files import base_of, is_adapter
 
+    if not is_adapter(Path(after)):
+        raise BadInput("missing: --before.")
     return base_of(Path(after))
 
 
