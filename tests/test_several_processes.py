@@ -22,7 +22,7 @@ from reclaim.snapshots.index import read_index
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.writing import save_snapshot
 from reclaim.training.fit import fit
-from tests import toys
+from tests import records, toys
 from tests.several_at_work import BUDGET, COMMANDS, everything
 
 ROOT = Path(__file__).parent.parent
@@ -91,22 +91,6 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worked]:
     yield Worked(root / "one", root / "two", *read)
 
 
-def close(a: Any, b: Any, within: float, at: str = "") -> None:
-    """Raise unless two records agree, numbers to so much."""
-    if isinstance(a, dict):
-        assert isinstance(b, dict) and a.keys() == b.keys(), at
-        for key in a:
-            close(a[key], b[key], within, f"{at}.{key}")
-    elif isinstance(a, list):
-        assert isinstance(b, list) and len(a) == len(b), at
-        for index, (x, y) in enumerate(zip(a, b, strict=True)):
-            close(x, y, within, f"{at}[{index}]")
-    elif isinstance(a, float):
-        assert b == pytest.approx(a, rel=within, abs=within), f"{at}: {a} and {b}"
-    else:
-        assert a == b, f"{at}: {a} and {b}"
-
-
 def test_every_command_ends_well_and_the_first_process_alone_prints(worked: Worked) -> None:
     for name in COMMANDS:
         if name in ("listed", "drawn"):
@@ -158,7 +142,7 @@ def test_the_snapshot_is_that_of_one_process_with_no_row_doubled_or_lost(worked:
 
 def test_an_evaluation_says_the_same(worked: Worked) -> None:
     for name in ("evaluated", "applied"):
-        close(*(json.loads(printed[name]["out"]) for printed in (worked.alone, worked.first)), within=1e-6)
+        records.close(*(json.loads(printed[name]["out"]) for printed in (worked.alone, worked.first)), within=1e-6)
     table = [printed["table"]["out"] for printed in (worked.alone, worked.first)]
     assert table[0] == table[1]
 
@@ -167,7 +151,7 @@ def test_calibrators_and_selectors_say_the_same(worked: Worked) -> None:
     for name, words in COMMANDS.items():
         if words[0] == "calibrate":
             one, two = (json.loads(printed[name]["out"]) for printed in (worked.alone, worked.first))
-            close(one, two, 1e-6, name)
+            records.close(one, two, 1e-6, name)
 
 
 def test_nothing_is_left_behind(worked: Worked) -> None:

@@ -17,7 +17,7 @@ from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.shards import Shards
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import save_snapshot
-from tests import limited_memory, toys
+from tests import limited_memory, records, toys
 
 STREAMING = (
     "evaluate", "auto", "average-logit-gap", "larger-of-two", "margin-mixture", "own-class-left-out", "pseudo-absent",
@@ -141,4 +141,5 @@ def test_work_on_many_rows_needs_less_memory_than_they(work: str, fitted: dict[s
         made = limited_memory.done(work, limited_memory.rows())
         torch.testing.assert_close(torch.tensor(made), torch.tensor(record["answers"]), atol=1e-4, rtol=1e-4)
     elif work in ("evaluate", "average-logit-gap"):
-        assert json.loads(json.dumps(limited_memory.done(work, limited_memory.rows()))) == record["answers"]
+        made = json.loads(json.dumps(limited_memory.done(work, limited_memory.rows())))
+        records.close(made, record["answers"], within=1e-9)  # threads add up in another order

@@ -15,7 +15,7 @@ from reclaim.calibration.checks import check_net, check_number, check_tensor
 from reclaim.calibration.fitting.nets import Net, by_blocks, learn, sampled, settled
 from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
-from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, rejoin
+from reclaim.calibration.rows import Also, Given, Rows, calibration_rows, check_columns, rejoin
 from reclaim.core.arrays import A, as_tensor, sorted_values
 from reclaim.core.errors import unknown
 from reclaim.core.numbers import Few, Seed, in_range
@@ -105,16 +105,9 @@ class OrderPreserving:
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
         learnt = sampled(rows, seed)
-        z, y = learnt.inside()
-        order = (z * found.beta).sort(dim=1, descending=True)
-        place = (order.indices == y[:, None]).int().argmax(dim=1, keepdim=True)
-        log_p = order.values.log_softmax(dim=1)
-        if variant == "diagonal":  # from certainty down to where all but one in a hundred logits are
-            reach = sorted_values(-log_p.flatten())[int(0.99 * log_p.numel())].double().clamp_min(1.0)
-            start = replace(Net.start(log_p[:, :1], hidden, 1, seed), inputs=torch.stack([-reach, reach])[:, None] / 2)
-        else:
-            start = Net.start(log_p, hidden, log_p.shape[1] - 1, seed)
-        levels = _VARIANTS[variant](order.values, start.inputs)
+        ordered, place = _ordered(learnt, found.beta)
+        start = _start(ordered, variant, hidden, seed)
+        levels = _VARIANTS[variant](ordered, start.inputs)
 
         def mean_loss(net: Net, which: Tensor) -> Tensor:
             new = levels(net, which)
@@ -125,6 +118,23 @@ class OrderPreserving:
         made = cls(parts.inputs, parts.first, parts.second, variant, found.beta, rows.fitted({}))
         plain = replace(made, second=torch.zeros_like(made.second))
         return settled(made, plain, rows, found, iterations=steps)
+
+
+def _ordered(rows: Rows, beta: float) -> tuple[Tensor, Tensor]:
+    """Logits of seen classes times beta in descending order [N, K], and where in it each row's label is [N, 1]."""
+    z, y = rows.inside()
+    ordered, indices = (z * beta).sort(dim=1, descending=True)
+    return ordered, (indices == y[:, None]).int().argmax(dim=1, keepdim=True)
+
+
+def _start(ordered: Tensor, variant: str, hidden: int, seed: int) -> Net:
+    """The net that says 0 to logarithmic probabilities like these rows'."""
+    log_p = ordered.log_softmax(dim=1)
+    if variant == "invariant":
+        return Net.start(log_p, hidden, log_p.shape[1] - 1, seed)
+    reach = sorted_values(-log_p.flatten())[int(0.99 * log_p.numel())].double().clamp_min(1.0)
+    start = Net.start(log_p[:, :1], hidden, 1, seed)
+    return replace(start, inputs=torch.stack([-reach, reach])[:, None] / 2)  # from certainty to 99 in 100 logits
 
 
 _Levels = Callable[[Net, Tensor | slice], Tensor]
