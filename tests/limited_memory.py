@@ -1,7 +1,7 @@
 """Work on a snapshot in many files in processes that may not address the whole of it.
 
 Run: python -m tests.limited_memory FOLDER WORK…   Prints a line of JSON per work: a calibrator to fit, a selector to
-choose an offset with, or `evaluate`.
+choose an offset with, `evaluate`, or `reliability`.
 """
 
 import json
@@ -19,6 +19,7 @@ from reclaim.calibration.evidence import Evidence
 from reclaim.core.errors import BadInput
 from reclaim.core.registry import find, names
 from reclaim.report.evaluate import evaluate
+from reclaim.report.reliability import reliability
 from reclaim.snapshots.reading import load_snapshot
 from reclaim.snapshots.snapshot import Snapshot
 from reclaim.snapshots.writing import save_snapshot
@@ -40,6 +41,8 @@ def done(work: str, snapshot: Snapshot) -> object:
     """What a fit answers for some rows, which offset a selector chooses, or what an evaluation says."""
     if work == "evaluate":
         return evaluate(snapshot).record()
+    if work == "reliability":
+        return reliability(snapshot, resamples=20).record()
     if work in names("selectors"):
         seen = replace(snapshot, checked=snapshot.logits)
         return find("selectors", work)(Evidence(seen, before=seen, unlabelled=seen)).offset

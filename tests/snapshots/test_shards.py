@@ -20,8 +20,8 @@ from reclaim.snapshots.writing import save_snapshot
 from tests import limited_memory, records, toys
 
 STREAMING = (
-    "evaluate", "auto", "average-logit-gap", "larger-of-two", "margin-mixture", "own-class-left-out", "pseudo-absent",
-    "rate-matching", "retention-budget", "histogram", "scaling-binning",
+    "evaluate", "reliability", "auto", "average-logit-gap", "larger-of-two", "margin-mixture", "own-class-left-out",
+    "pseudo-absent", "rate-matching", "retention-budget", "histogram", "scaling-binning",
     "temperature", "bias-corrected-temperature", "vector", "matrix", "dirichlet", "beta", "ensemble-temperature",
     "parametrised-temperature", "order-preserving", "spline", "constrained", "isotonic",
 )  # fmt: skip
@@ -140,6 +140,6 @@ def test_work_on_many_rows_needs_less_memory_than_they(work: str, fitted: dict[s
     if work in ("temperature", "vector", "isotonic", "histogram"):  # and it is the fit of the same rows in memory
         made = limited_memory.done(work, limited_memory.rows())
         torch.testing.assert_close(torch.tensor(made), torch.tensor(record["answers"]), atol=1e-4, rtol=1e-4)
-    elif work in ("evaluate", "average-logit-gap"):
+    elif work in ("evaluate", "reliability", "average-logit-gap"):
         made = json.loads(json.dumps(limited_memory.done(work, limited_memory.rows())))
         records.close(made, record["answers"], within=1e-9)  # threads add up in another order

@@ -75,17 +75,16 @@ def reliability(snapshot: Snapshot, *, resamples: Whole = 100, seed: Seed = 0) -
     scores = row_scores(z, y)
     seen, absent = (classwise_binned(z, y, rows=mask.nonzero().squeeze(1)) for mask in (is_seen, ~is_seen))
     both = Binned(seen.count + absent.count, seen.forecast + absent.forecast, seen.hits + absent.hits)
-    odds = absent_log_odds(z, snapshot.seen)
-    asked = bool(odds.isfinite().any())
 
     def of(rows: Tensor | slice, classwise: Binned) -> GroupReliability:
         together = None if snapshot.groups is None else snapshot.groups[rows]
         return _group(scores.rows(rows), classwise, resamples, seed, together)
 
+    by_group = {"all": of(slice(None), both), "seen": of(is_seen, seen), "absent": of(~is_seen, absent)}
+    odds = absent_log_odds(z, snapshot.seen)
+    asked = bool(odds.isfinite().any())
     return Reliability(
-        all=of(slice(None), both),
-        seen=of(is_seen, seen),
-        absent=of(~is_seen, absent),
+        **by_group,
         question_parts=brier_parts(odds.sigmoid(), ~is_seen) if asked else None,
         question_bins=reliability_diagram(odds.sigmoid(), ~is_seen, groups=snapshot.groups) if asked else (),
     )

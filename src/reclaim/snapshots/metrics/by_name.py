@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -44,22 +45,32 @@ class Estimate:
     interval: tuple[float, float] | None = None
 
 
-Statistic: TypeAlias = Callable[[RowScores], float | None]
+Columns: TypeAlias = Callable[[RowScores], tuple[Tensor, ...]]
+Statistic: TypeAlias = Callable[..., float | None]
+
+
+def _top(scores: RowScores) -> tuple[Tensor, Tensor]:
+    return scores.top, scores.right
+
+
+def _mean(column: Tensor) -> float:
+    return float(column.mean())
+
 
 TOP = "top probability against right, "
 WIDTH, MASS = "15 equal-width bins (l, u]", "15 equal-mass bins cut between distinct values"
-OF_ROWS: dict[str, tuple[Statistic, str]] = {
-    "nll": (lambda s: float(s.nll.mean()), "mean negative log-probability of the label, nats"),
-    "brier": (lambda s: float(s.brier.mean()), "mean squared distance to the one-hot label, summed over classes"),
-    "ece": (lambda s: ece(s.top, s.right), f"{TOP}{WIDTH}, plug-in"),
-    "ece-equal-mass": (lambda s: ece(s.top, s.right, scheme="mass"), f"{TOP}{MASS}, plug-in"),
-    "ece-debiased-l1": (lambda s: debiased_l1(s.top, s.right), f"{TOP}{WIDTH}, less the folded-normal bias"),
-    "ece-debiased-l2": (lambda s: debiased_l2(s.top, s.right), f"{TOP}{MASS}, root of the unbiased square"),
-    "mce": (lambda s: mce(s.top, s.right), f"{TOP}{WIDTH}, largest gap of a bin with at least 10 rows"),
-    "smooth-ece": (lambda s: smooth_ece(s.top, s.right), f"{TOP}reflected Gaussian kernel as wide as the error"),
-    "ks": (lambda s: ks(s.top, s.right), f"{TOP}largest gap of the cumulative sums, no bins"),
-    "aurc": (lambda s: aurc(s.top, s.right), "mean selective risk by top probability, ties averaged"),
-    "excess-aurc": (lambda s: excess_aurc(s.top, s.right), "the same less that of the best ranking"),
+OF_ROWS: dict[str, tuple[Columns, Statistic, str]] = {  # what is read of each row, what is made of it, in words
+    "nll": (lambda s: (s.nll,), _mean, "mean negative log-probability of the label, nats"),
+    "brier": (lambda s: (s.brier,), _mean, "mean squared distance to the one-hot label, summed over classes"),
+    "ece": (_top, ece, f"{TOP}{WIDTH}, plug-in"),
+    "ece-equal-mass": (_top, partial(ece, scheme="mass"), f"{TOP}{MASS}, plug-in"),
+    "ece-debiased-l1": (_top, debiased_l1, f"{TOP}{WIDTH}, less the folded-normal bias"),
+    "ece-debiased-l2": (_top, debiased_l2, f"{TOP}{MASS}, root of the unbiased square"),
+    "mce": (_top, mce, f"{TOP}{WIDTH}, largest gap of a bin with at least 10 rows"),
+    "smooth-ece": (_top, smooth_ece, f"{TOP}reflected Gaussian kernel as wide as the error"),
+    "ks": (_top, ks, f"{TOP}largest gap of the cumulative sums, no bins"),
+    "aurc": (_top, aurc, "mean selective risk by top probability, ties averaged"),
+    "excess-aurc": (_top, excess_aurc, "the same less that of the best ranking"),
 }
 CLASSWISE = f"every probability against 1[label = class], {WIDTH}, plug-in, mean over classes"
 NAMES = (*OF_ROWS, "ece-class-wise")
@@ -119,9 +130,12 @@ def classwise_estimate(b: Binned, n: int) -> Estimate:
 
 
 def _of_rows(scores: RowScores, name: str, resamples: int, seed: int, groups: Tensor | None) -> Estimate:
-    statistic, estimator = OF_ROWS[name]
-    n = len(scores.top)
-    return _estimate(name, lambda rows: statistic(scores.rows(rows)), estimator, n, resamples, seed, groups)
+    read, statistic, estimator = OF_ROWS[name]
+    columns = read(scores)
+    n = len(columns[0])
+    return _estimate(
+        name, lambda rows: statistic(*(column[rows] for column in columns)), estimator, n, resamples, seed, groups
+    )
 
 
 def _estimate(

@@ -20,10 +20,11 @@ def selective_risk(score: Tensor, right: Tensor) -> Tensor:
         score: [N], the larger the surer, on any scale.   right: [N], 1 or 0.
     """
     order = by_numpy(np.argsort, -score)
-    _, tie, size = score[order].unique_consecutive(return_inverse=True, return_counts=True)
-    wrong = 1 - right[order].double()
-    shared = (torch.zeros(len(size), dtype=torch.float64, device=score.device).index_add_(0, tie, wrong) / size)[tie]
-    return shared.cumsum(0) / torch.arange(1, len(score) + 1, device=score.device)
+    ordered, wrong = score[order], 1 - right[order].double()
+    tie = torch.cat([ordered.new_zeros(1, dtype=torch.int64), (ordered[1:] != ordered[:-1]).long()]).cumsum_(0)
+    del order, ordered  # of many rows each takes as much as the score
+    shared = (torch.bincount(tie, wrong) / torch.bincount(tie))[tie]
+    return shared.cumsum_(0).div_(torch.arange(1, len(score) + 1, device=score.device))
 
 
 def aurc(score: Tensor, right: Tensor) -> float:
