@@ -31,14 +31,15 @@ class Reach:
     elsewhere: set[str] = field(default_factory=set)
 
     def first(self, file: str, lines: range) -> list[str]:
-        """Tests that can see a fault in some lines: those that run them first, and of these the quick modules.
-
-        Left out are the modules none of whose tests runs anything of the file.
+        """Tests that can see a fault in some lines: those that run them, quick modules first, and then those that start
+        other processes. Of lines that run when the file is imported, all tests of modules that run some of the file.
         """
         modules = {module_of(test) for test in self.lines if any(f == file for f, _ in self.lines[test])}
         wanted = [test for test in self.seconds if module_of(test) in modules or test in self.elsewhere]
         there = {(file, line) for line in lines}
         near = {test: not there.isdisjoint(self.lines.get(test, ())) for test in wanted}
+        if any(near.values()):
+            wanted = [test for test in wanted if near[test] or test in self.elsewhere]
         whole: dict[tuple[bool, str], float] = defaultdict(float)
         for test in wanted:
             whole[near[test], module_of(test)] += self.seconds[test]

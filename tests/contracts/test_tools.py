@@ -46,4 +46,5 @@ def test_a_fault_meets_first_the_quick_tests_that_run_its_line() -> None:
         {"a.py::slow": 5.0, "b.py::quick": 1.0, "b.py::far": 0.1, "c.py::other": 0.1, "d.py::starts": 0.2},
         {"d.py::starts"},
     )
-    assert reach.first("f.py", range(3, 5)) == ["b.py::quick", "a.py::slow", "b.py::far", "d.py::starts"]
+    assert reach.first("f.py", range(3, 5)) == ["b.py::quick", "a.py::slow", "d.py::starts"]
+    assert reach.first("f.py", range(1, 2)) == ["d.py::starts", "b.py::far", "b.py::quick", "a.py::slow"]
