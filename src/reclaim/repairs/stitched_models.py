@@ -69,7 +69,7 @@ def repair_stitched(
         after=replace(made.end(rows.report), weights=after.weights),
         repaired=answered(folded, rows.report, run, source=source),
         bias=bias,
-        stitch=_stitch(made, before, rows, chosen.alpha),
+        stitch=_stitch(made, before, after, rows, chosen.alpha),
     )
 
 
@@ -78,7 +78,7 @@ def _like(more: Data, data: Data) -> Data:
     return replace(more.over(data.classes), seen=data.seen)
 
 
-def _stitch(made: StitchedMixtures, before: Classifier, rows: Rows[Part], alpha: float) -> Stitch:
+def _stitch(made: StitchedMixtures, before: Classifier, after: Classifier, rows: Rows[Part], alpha: float) -> Stitch:
     tuned = made.union.tuned_classes
     return Stitch(
         scale=made.scale(alpha),
@@ -86,5 +86,5 @@ def _stitch(made: StitchedMixtures, before: Classifier, rows: Rows[Part], alpha:
         absent=len(made.union.classes) - len(tuned),
         new=tuple(name for name in tuned if name not in set(before.classes)),
         plain=made.joined(1.0, rows.report, 1.0),
-        scaled=made.answers(1.0, rows.report),
+        scaled=replace(made.answers(1.0, rows.report), weights=after.weights),
     )

@@ -32,3 +32,15 @@ def test_two_architectures_are_not_compared() -> None:
     del other["first.bias"]
     found = drift(ROWS, replace(ROWS, weights=other))
     assert found.value is None and "not the same architecture" in found.verdict
+
+
+def test_a_head_for_other_classes_is_left_out_and_named() -> None:
+    moved = copied(THETA)
+    moved["first.weight"] *= 1.5
+    moved["first.bias"] *= 1.5
+    own = {name: tensor[:3] if name.startswith("head.") else tensor for name, tensor in moved.items()}
+    found = drift(ROWS, replace(ROWS, weights=own))
+    assert found.evidence["layer first"] == pytest.approx(0.5) and found.evidence["layers"] == 2
+    assert found.verdict.endswith("Left out, for it answers other classes: head.")
+    wider = {name: tensor[:, :2] if name == "first.weight" else tensor for name, tensor in moved.items()}
+    assert "not the same architecture" in drift(ROWS, replace(ROWS, weights=wider)).verdict
