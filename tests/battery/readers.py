@@ -114,6 +114,8 @@ UNREAD = {
     "seconds",
     "device",
     "workers",
+    "epochs",
+    "kept_epoch",
 }  # for people, or said anew by the reader
 
 

@@ -84,7 +84,7 @@ def test_the_example_calibrator_passes_its_own_tests() -> None:
         assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-4)
 
 
-@pytest.mark.parametrize("page", ["adapters", "models", "your-own-loop"])
+@pytest.mark.parametrize("page", ["adapters", "models", "repair", "tuning", "your-own-loop"])
 def test_what_a_page_shows_runs_from_its_top_to_its_end(page: str) -> None:
     require("peft", extra="peft")
     torch.manual_seed(0)

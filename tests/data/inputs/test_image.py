@@ -46,6 +46,13 @@ def test_sizes_go_by_the_shorter_side_and_the_centre() -> None:
     assert Preprocess(channels=3, resize=10, crop=8)(PICTURE).shape == (3, 8, 8)
 
 
+@pytest.mark.parametrize(
+    "array", [np.ones((4, 5), np.float32), np.full((4, 5, 3), 200, np.uint8), np.ones(3, np.int64)]
+)
+def test_a_tensor_is_the_array_that_it_holds(array: np.ndarray) -> None:
+    assert torch.equal(Preprocess()(torch.from_numpy(array)), Preprocess()(array))
+
+
 def test_arrays_of_floating_point_pass_as_they_are() -> None:
     x = np.arange(3.0)
     assert torch.equal(Preprocess()(x), torch.tensor([0.0, 1.0, 2.0]))

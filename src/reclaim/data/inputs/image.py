@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from reclaim.core.arrays import as_numpy
 from reclaim.core.errors import Argument, BadInput
 from reclaim.core.numbers import Count, Pixels, check_fields
 from reclaim.data.inputs.arrays import finite
@@ -71,9 +72,12 @@ class Preprocess:
             )
 
     def __call__(
-        self, example: Image.Image | np.ndarray, augment: Augment = "none", random: np.random.Generator | None = None
+        self,
+        example: Image.Image | np.ndarray | Tensor,
+        augment: Augment = "none",
+        random: np.random.Generator | None = None,
     ) -> Tensor:
-        """One example, an image or an array, as a float32 tensor; of an image [channels, H, W].
+        """One example, an image, an array or a tensor, as a float32 tensor; of an image [channels, H, W].
 
         Args:
             augment: "flip" mirrors every second image; "crop-flip" also cuts 70 to 100 % of it at a random place.
@@ -81,6 +85,8 @@ class Preprocess:
 
         Raises: BadInput if values or shape of the array are not those of an image, or the channels are too many or few.
         """
+        if isinstance(example, Tensor):
+            example = as_numpy(example)
         if isinstance(example, np.ndarray) and (example.dtype.kind == "f" or example.ndim < 2):
             x = finite(torch.from_numpy(np.ascontiguousarray(_numbers(example), dtype=np.float32)))
             x = x[None] if x.ndim == 2 else x
