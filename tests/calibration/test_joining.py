@@ -16,6 +16,7 @@ from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.calibrators.vector import Vector
 from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.protocol import as_affine
+from reclaim.core.checks import check_same_classes
 from reclaim.core.errors import BadInput
 from reclaim.core.joining import by_name
 from reclaim.snapshots.snapshot import Snapshot
@@ -161,3 +162,17 @@ def test_evidence_is_brought_into_one_order_and_that_of_another_model_is_said(ca
         assert caplog.messages == ["the evidence labelled is answered by another model than the rows to repair."]
     with pytest.raises(BadInput, match=r"other classes than the rest: Ant, ant.\n.*'Ant' and 'ant' \(upper and lower"):
         Evidence(seen=mine, unlabelled=replace(ROWS, classes=("Ant", *NAMES[1:])))
+
+
+def test_the_nearest_names_are_shown_where_classes_do_not_match(caplog) -> None:
+    """Also between the data and a model, and of two models: `elk` is written `elks`."""
+    theirs, close = tuple("elks" if name == "elk" else name for name in NAMES), "\n  Closest: 'elk' and 'elks'."
+    absent = theirs if not ROWS.seen[4] else tuple("foxes" if name == "fox" else name for name in NAMES)
+    with pytest.raises(BadInput, match="not affine") as error:
+        by_name(FITS["Isotonic"], theirs)
+    assert f"it does not know: elks{close}\n  Fit it" in str(error.value)
+    by_name(FITS["Temperature"], absent)
+    assert "\n  Closest: " in caplog.records[-1].getMessage()
+    with pytest.raises(BadInput, match="different classes") as error:
+        check_same_classes(NAMES, theirs)
+    assert str(error.value).endswith(close)

@@ -25,6 +25,7 @@ VAL = ("before-val.safetensors", "after-val.safetensors")
         (("tune", "fine-tune", "--model"), "--model needs a value."),
         ((*TUNE, "--learning-rat", "1"), "there is no flag --learning-rat; did you mean --learning-rate?"),
         (("tune", "fine-tune", "--model", "m", "--dta", "d", "--out", "o"), "no flag --dta; did you mean --data?"),
+        ((*TUNE[:2], "--modle", *TUNE[3:], "--mode", "x"), "no flag --modle; did you mean --model?"),
         (("evaluate", "x", "--zzz"), "there is no flag --zzz; there are: --snapshot, --calibrator,"),
         (("evalute", "x"), "no command 'evalute'; there are: apply, calibrate,"),
         (("evalute", "x"), "Did you mean 'evaluate'?"),

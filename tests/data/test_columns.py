@@ -162,3 +162,21 @@ def test_a_parquet_file_opens_no_special_file_and_says_what_row_has_no_image(tmp
         rows.read(0)
     with pytest.raises(BadInput, match="row 1 has no image"):
         rows.read(1)
+
+
+def test_numbers_that_begin_above_zero_are_said_where_they_have_no_names(tmp_path: Path, caplog) -> None:
+    for labels, names, said in (
+        ([1, 2], None, 1),
+        ([3, 4], None, 3),
+        ([0, 2], None, None),
+        ([1, 2], ["a", "b", "c"], None),
+    ):
+        caplog.clear()
+        more = {} if names is None else {"classes": np.array(names)}
+        np.savez(tmp_path / "d.npz", image=np.zeros((2, 4, 4), np.uint8), label=np.array(labels), **more)
+        data = open_source(str(tmp_path / "d.npz"))
+        assert data.split("all").labels.tolist() == labels and len(data.classes) == (max(labels) + 1 if said else 3)
+        line = (
+            f"the labels of {tmp_path / 'd.npz'} begin with {said} and have no names: no row is of the classes before"
+        )
+        assert [record.getMessage() for record in caplog.records] == ([f"{line} it."] if said else [])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.arrays import Told
@@ -125,3 +126,58 @@ def test_a_snapshot_gets_no_name_of_another_format(tmp_path: Path) -> None:
     for suffix in (".npz", ".npy", ".pt", ".csv", ".parquet", ".json"):
         with pytest.raises(BadInput, match=r"Name it rows\.safetensors"):
             save_snapshot(tmp_path / f"rows{suffix}", toys.snapshot())
+
+
+@pytest.mark.parametrize(
+    ("labels", "seen", "said"),
+    [
+        ([1, 2, 1], [0, 1], True),
+        ([1, 2, 1], [1, 2], False),  # column 0 is absent, and these are rows of seen classes
+        ([0, 2, 1], [0, 1], False),
+        ([2, 2, 3], [0, 1], False),
+    ],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_labels_that_may_count_from_one_are_said(
+    tmp_path: Path, caplog, labels, seen, said: bool, beside: bool
+) -> None:
+    z, path = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32), tmp_path / "z.npz"
+    if beside:
+        (tmp_path / "y.csv").write_text("label\n" + "\n".join(map(str, labels)))
+        np.savez(path, logits=z, seen=np.array(seen))
+        rows = load_snapshot(path, told=Told(labels=tmp_path / "y.csv"))
+    else:
+        np.savez(path, logits=z, labels=np.array(labels), seen=np.array(seen))
+        rows = load_snapshot(path)
+    assert rows.known_labels.tolist() == labels
+    line = f"the labels of {tmp_path / 'y.csv' if beside else path} begin with 1, so that no row is of column 0; if"
+    assert [record.getMessage().startswith(line) for record in caplog.records] == [True] * said
+
+
+def test_labels_that_only_count_from_one_are_refused_as_such(tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+    for labels, from_one in (([1, 2, 3], True), ([0, 2, 3], False), ([1, 2, 4], False), ([2, 2, 3], False)):
+        np.savez(tmp_path / "z.npz", logits=z, labels=np.array(labels), seen=np.array([0, 1]))
+        with pytest.raises(BadInput, match="is out of range: the logits have 3 columns, so labels run from") as error:
+            load_snapshot(tmp_path / "z.npz")
+        assert ("\n  These count from 1: take 1 from each." in str(error.value)) == from_one
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy", "safetensors"])
+def test_probabilities_are_refused_in_the_name_of_their_file_once(tmp_path: Path, suffix: str) -> None:
+    p = toys.snapshot().logits.softmax(dim=1)
+    path = tmp_path / f"p.{suffix}"
+    if suffix == "safetensors":
+        save_file({"logits": p, "seen": torch.arange(7) < 3}, path)
+    elif suffix == "npz":
+        np.savez(path, logits=p.numpy(), seen=np.arange(3))
+    else:
+        np.save(path, p.numpy())
+    told = Told(seen="0,1") if suffix == "npy" else Told()
+    with pytest.raises(BadInput, match="these logits are probabilities") as error:
+        load_snapshot(path, told=told)
+    assert str(error.value).startswith(f"{path}: these") and str(error.value).count("p.") == 1
+    with pytest.raises(BadInput, match="holds no probabilities") as error:
+        np.savez(tmp_path / "z.npz", logits=2 * p.numpy(), seen=np.arange(3))
+        load_snapshot(tmp_path / "z.npz", probabilities=True)
+    assert str(error.value).startswith(f"{tmp_path / 'z.npz'}: row 0") and str(error.value).count("z.npz") == 1

@@ -16,7 +16,7 @@ import torch
 from reclaim.calibration.same_rows import check_same_rows
 from reclaim.core.arrays import check_one_place
 from reclaim.core.checks import check_groups
-from reclaim.core.errors import Argument, BadInput, alike, few
+from reclaim.core.errors import Argument, BadInput, few, meant
 from reclaim.core.frozen import store
 from reclaim.snapshots.snapshot import Snapshot
 
@@ -73,7 +73,7 @@ class Evidence:
                 odd = set(snapshot.classes) ^ set(first.classes)
                 raise BadInput(
                     f"the evidence {name!r} is about other classes than the rest: {few(sorted(odd))}."
-                    f"{alike(set(snapshot.classes) - set(first.classes), first.classes)}"
+                    f"{meant(set(snapshot.classes) - set(first.classes), first.classes)}"
                 )
             store(self, **{name: snapshot.reordered(first.classes)})
             if not torch.equal(self.given()[name].seen, first.seen):

@@ -18,7 +18,7 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import Array, as_tensor, row_blocks
 from reclaim.core.checks import check_kind
-from reclaim.core.errors import Argument, BadInput, alike, few
+from reclaim.core.errors import Argument, BadInput, few, meant
 from reclaim.core.joining import names_for
 from reclaim.core.several import Several
 from reclaim.snapshots.shards import by_rows
@@ -255,7 +255,7 @@ def spread(inner: Affine, rest: tuple[float, float], fitted: Fitted, classes: Se
         names = [own[index] for index in at.tolist()]
         if missing := [name for name in names if name not in place]:
             raise BadInput(
-                f"this calibrator's seen classes are not all among the model's: {few(missing)}.{alike(missing, place)}"
+                f"this calibrator's seen classes are not all among the model's: {few(missing)}.{meant(missing, place)}"
             )
         at, size = torch.tensor([place[name] for name in names]), len(classes)
     shift = torch.full((size,), rest[1], dtype=inner.shift.dtype).index_copy(0, at, inner.shift)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from cyclopts.exceptions import (
 
 from reclaim.cli.naming import OTHERS, named
 from reclaim.core.errors import BadInput, BadKind, few
+from reclaim.core.nearest import nearest
 from reclaim.core.numbers import check_arguments
 
 __all__ = ["call_of", "converted", "is_ours"]
@@ -97,13 +97,13 @@ def _refused(error: CycloptsError, words: list[str], flags: ArgumentCollection, 
     cause = _ours(error)
     if isinstance(error, UnknownCommandError):
         known = [name for name in apps[-1].resolved_commands() if not name.startswith("-")]
-        near = difflib.get_close_matches((error.unused_tokens or [""])[0], known, n=1)
+        near = nearest((error.unused_tokens or [""])[0], known)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return BadInput(f"no command {(error.unused_tokens or [''])[0]!r}; there are: {', '.join(known)}.{hint}")
     unknown = [word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z]", word)]
     unknown = [word for word in unknown if word not in [*_names(flags), "--help", "-h", "--version"]]
     if unknown and isinstance(error, MissingArgumentError | UnknownOptionError | UnusedCliTokensError):
-        near = difflib.get_close_matches(unknown[0], _names(flags), n=1, cutoff=0.7)
+        near = nearest(unknown[0], _names(flags), cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else f"there are: {few(_own_flags(flags), 30)}."
         return BadInput(f"there is no flag {unknown[0]}; {hint}")
     if cause is not None:
@@ -165,7 +165,7 @@ def _coerced(error: CoercionError) -> BadInput:
     value = error.token.value if error.token else ""
     if get_origin(error.target_type) is Literal:
         known = [str(one) for one in get_args(error.target_type)]
-        near = difflib.get_close_matches(value, known, n=1)
+        near = nearest(value, known)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return BadInput(f"{_called(error)} is one of {', '.join(known)}; given: {value:.40}.{hint}")
     return BadInput(f"{_called(error)} cannot be {value!r:.40}.")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reclaim.core.arrays import as_tensor, row_blocks
 from reclaim.core.compat import is_traced
-from reclaim.core.errors import Argument, BadInput, BadKind, alike, few
+from reclaim.core.errors import Argument, BadInput, BadKind, few, meant
 
 __all__ = [
     "as_labels",
@@ -129,7 +129,7 @@ def as_labels(labels: object, classes: Sequence[str] = ()) -> Tensor:
     if missing := [name for name in names if name not in place]:
         raise BadInput(
             f"labels that are none of the {len(place)} classes: {few(missing)}; the classes are: {few(classes)}."
-            f"{alike(missing, classes)}"
+            f"{meant(missing, classes)}"
         )
     return torch.tensor([place[name] for name in names], dtype=torch.int64)[
         torch.from_numpy(index.reshape(array.shape))
@@ -147,9 +147,11 @@ def check_labels(labels: Tensor, num_rows: int, num_classes: int) -> Tensor:
         raise BadInput(f"labels have shape {list(labels.shape)}, but there are {num_rows} rows of logits.")
     if num_rows and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
         row = int(((labels < 0) | (labels >= num_classes)).nonzero()[0])
+        from_one = int(labels.min()) == 1 and int(labels.max()) == num_classes
         raise BadInput(
             f"label {int(labels[row])} in row {row} is out of range: the logits have {num_classes} columns, "
             f"so labels run from 0 to {num_classes - 1}."
+            + ("\n  These count from 1: take 1 from each." if from_one else "")
         )
     return labels.to(torch.int64)
 
@@ -210,5 +212,5 @@ def check_same_classes(ours: Sequence[str], theirs: Sequence[str]) -> None:
             f"  only one has: {few(sorted(a - b)) or 'none'}\n"
             f"  only the other has: {few(sorted(b - a)) or 'none'}\n"
             f"  Classes are matched by name, and here both must have the same. Where the head was replaced for the\n"
-            f"  fine-tuning, `repair` of the two models, with data, joins their heads by name.{alike(a - b, b - a)}"
+            f"  fine-tuning, `repair` of the two models, with data, joins their heads by name.{meant(a - b, b - a)}"
         )

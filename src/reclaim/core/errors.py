@@ -5,13 +5,14 @@ The command line turns these two errors into one message and exit code 2; any ot
 
 from __future__ import annotations
 
-import difflib
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from reclaim.core.nearest import nearest
 
 __all__ = [
     "Argument",
@@ -22,6 +23,7 @@ __all__ = [
     "difference",
     "few",
     "look_alike",
+    "meant",
     "unknown",
     "within",
 ]
@@ -133,9 +135,19 @@ def alike(missing: Iterable[str], known: Iterable[str]) -> str:
     return f"\n  Alike to the eye, but not the same name: {few(shown, 3)}." if shown else ""
 
 
+def meant(missing: Iterable[str], known: Iterable[str]) -> str:
+    """Lines of a message on names that do not match: those that are alike to the eye, and of the others the nearest."""
+    ours, theirs = sorted(missing), sorted(known)
+    there = set(map(look_alike, theirs))
+    others = [name for name in ours if look_alike(name) not in there]
+    pairs = [(name, nearest(name, theirs)) for name in others[:20]]  # of many more, a search would take seconds
+    found = [f"{name!a} and {near[0]!a}" for name, near in pairs if near]
+    return alike(ours, theirs) + (f"\n  Closest: {few(found, 3)}." if found else "")
+
+
 def unknown(kind: str, name: str, known: Sequence[str]) -> BadInput:
     """The error for a name that does not exist: it lists those that do, or the nearest ones where there are many."""
-    near = difflib.get_close_matches(name, known, n=5)
+    near = nearest(name, known, most=5)
     if len(known) > 30:
         return BadInput(f"no {kind} called {name!r} among {len(known)}; the nearest: {few(near or known)}.")
     hint = f" Did you mean {near[0]!r}?" if near else ""

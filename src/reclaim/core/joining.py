@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_kind, as_tensor
-from reclaim.core.errors import BadInput, alike, few
+from reclaim.core.errors import BadInput, alike, few, meant
 
 __all__ = [
     "HasAffine",
@@ -82,14 +82,16 @@ def by_name(change: Callable[[A], A], classes: Sequence[str]) -> Callable[[A], A
     if affine is None:
         raise BadInput(
             f"this calibrator is for {len(own)} classes and not affine; the model's {len(theirs)} are others.\n"
-            f"  only the calibrator has: {few(lost) or 'none'}\n  it does not know: {few(new) or 'none'}\n"
+            f"  only the calibrator has: {few(lost) or 'none'}\n  it does not know: {few(new) or 'none'}"
+            f"{meant(lost, new)}\n"
             "  Fit it to all outputs of the model: let `reclaim predict` answer the model's columns."
         )
     if lost and new:
         log.warning(
-            "the calibrator knows %s, which are not here; what it does not know is taken for absent classes: %s.",
+            "the calibrator knows %s, which are not here; what it does not know is taken for absent classes: %s.%s",
             few(lost),
             few(new),
+            meant(lost, new),
         )
     return affine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -19,6 +20,8 @@ from reclaim.data.records import Split
 from reclaim.data.splits import check_alike, in_order, one_name_each, split_called
 
 __all__ = ["check_column", "groups_of", "labels_and_classes", "shared_groups", "splits_of", "texts"]
+
+log = logging.getLogger(__name__)
 
 MOST_CLASSES = 1 << 20  # above that a number is no class
 
@@ -58,7 +61,7 @@ def labels_and_classes(values: Any, names: Sequence[str], path: Path) -> tuple[T
 
     Args:
         names: of the classes in the order of the numbers; empty if there are none. Then labels that are names are in
-            alphabetical order, and numbers are their own names, from 0 to the largest.
+            alphabetical order, and numbers are their own names, from 0 to the largest; it is said if none is 0.
 
     Raises: BadInput if a row has no label, or one that is no class, or if names look alike.
     """
@@ -73,6 +76,10 @@ def labels_and_classes(values: Any, names: Sequence[str], path: Path) -> tuple[T
             raise BadInput(
                 f"{path}: label {int(array.max())} in row {int(array.argmax())} would make that many classes.\n"
                 "  Number the classes from 0, or give their names: `classes`."
+            )
+        if (least := int(array.min())) > 0:
+            log.warning(
+                "the labels of %s begin with %d and have no names: no row is of the classes before it.", path, least
             )
         names = [str(label) for label in range(int(array.max()) + 1)]
     classes = check_classes(names)

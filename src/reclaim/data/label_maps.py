@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from reclaim.core.checks import check_classes
-from reclaim.core.errors import BadInput, alike, few, within
+from reclaim.core.errors import BadInput, few, meant, within
 from reclaim.core.kinds import kind_of_file
 from reclaim.core.records import read_json, typed
 from reclaim.core.tables import open_table
 from reclaim.data.records import Data
 from reclaim.data.report import counts_of
 
-__all__ = ["closest", "label_map_in", "with_label_map"]
+__all__ = ["label_map_in", "with_label_map"]
 
 _HEADER = ("label", "class"), ("labels", "classes"), ("id", "name"), ("from", "to"), ("wnid", "name"), ("wnid", "class")
 
@@ -53,7 +52,7 @@ def with_label_map(data: Data, path: Path) -> Data:
     if missing := [name for name in data.classes if name not in names]:
         raise BadInput(
             f"{path} names no class for {len(missing)} of the {len(data.classes)} labels of {data.source}: "
-            f"{closest(missing, names)}.{alike(missing, names)}"
+            f"{few(map(repr, missing))}.{meant(missing, names)}"
         )
     with within(path):
         classes = check_classes(tuple(dict.fromkeys(names[name] for name in data.classes)))
@@ -65,12 +64,3 @@ def with_label_map(data: Data, path: Path) -> Data:
     rows = counts_of({name: split.labels for name, split in splits.items()}, classes)
     report = data.report and replace(data.report, rows=rows)
     return replace(data, classes=classes, splits=splits, seen=seen, report=report)
-
-
-def closest(missing: list[str], known: dict[str, str] | tuple[str, ...]) -> str:
-    """Names that are missing, each with the closest of those that are known."""
-    shown = []
-    for name in missing[:5]:
-        near = difflib.get_close_matches(name, list(known), n=1)
-        shown.append(f"{name!r}" + (f" (closest: {near[0]!r})" if near else ""))
-    return few([*shown, *missing[5:]])

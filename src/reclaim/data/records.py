@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reclaim.core.errors import BadInput, alike, few, unknown
+from reclaim.core.errors import BadInput, few, meant, unknown
 from reclaim.core.frozen import store
 from reclaim.core.groups import check_members
 from reclaim.data.noticed import Noticed
@@ -119,7 +119,7 @@ class Data:
         where = {name: index for index, name in enumerate(classes)}
         missing = [name for name in self.classes if name not in where]
         if missing:
-            raise BadInput(f"classes of the data that the longer list lacks: {few(missing)}.{alike(missing, classes)}")
+            raise BadInput(f"classes of the data that the longer list lacks: {few(missing)}.{meant(missing, classes)}")
         index = torch.tensor([where[name] for name in self.classes])
         seen = torch.zeros(len(classes), dtype=torch.bool)
         seen[index] = self.seen
@@ -135,6 +135,6 @@ class Data:
         if missing or not classes:
             raise BadInput(
                 f"seen classes that the data do not have: {few(missing) or 'none were given'}.\n"
-                f"  The data have {len(self.classes)} classes: {few(self.classes)}.{alike(missing, self.classes)}"
+                f"  The data have {len(self.classes)} classes: {few(self.classes)}.{meant(missing, self.classes)}"
             )
         return replace(self, seen=torch.tensor([name in set(classes) for name in self.classes]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reclaim.core.checks import check_classes, check_same_classes
-from reclaim.core.errors import Argument, BadInput, alike, few
+from reclaim.core.errors import Argument, BadInput, few, meant
 from reclaim.data.inputs.image import Preprocess
 from reclaim.data.inputs.processed import Processed
 from reclaim.data.inputs.protocol import Inputs, Maker
@@ -165,7 +165,7 @@ class Classifier:
         own = "" if len(missing) == len(names) else OWN_HEAD
         raise BadInput(
             f"{len(missing)} of the {len(names)} classes of the data are not among the model's: {few(missing)}.\n"
-            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{alike(missing, known)}{own}",
+            f"  The model {self.name!r} has {len(known)} classes: {few(known)}.{meant(missing, known)}{own}",
             Argument("classes", "rename the class folders, or name the model's outputs, in order"),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from reclaim.core.errors import Argument, BadInput, alike, few
+from reclaim.core.errors import Argument, BadInput, alike, few, meant
 from reclaim.data.inputs.protocol import Inputs
 from reclaim.data.loader import moved
 from reclaim.models.classifier import Classifier
@@ -89,9 +88,8 @@ def union_of(before: Sequence[str], after: Sequence[str], tuned: Collection[str]
     shared = tuple(name for name in before if name in set(after) and name in set(tuned))
     if len(new) == len(after) or alike(new, before):
         what = f"{len(new)} of the {len(after)} classes of `after` are none of the {len(before)} of `before`"
-        near = "" if len(new) < len(after) else _nearest(new, before)
         raise BadInput(
-            f"{what}: {few(new)}.\n  `before` has: {few(before)}.{near}{alike(new, before)}",
+            f"{what}: {few(new)}.\n  `before` has: {few(before)}.{meant(new, before)}",
             Argument("after_classes", "name the outputs of both as the same classes are called, in order"),
             Argument("before_classes"),
         )
@@ -99,7 +97,7 @@ def union_of(before: Sequence[str], after: Sequence[str], tuned: Collection[str]
         gone = [name for name in before if name not in set(after)]
         raise BadInput(
             f"{len(unknown)} classes that only `after` has are not among the seen ones, so that no model knows them: "
-            f"{few(unknown)}.\n  Only `before` has: {few(gone) or 'none'}.",
+            f"{few(unknown)}.\n  Only `before` has: {few(gone) or 'none'}.{meant(unknown, gone)}",
             Argument("after_classes", "if they are the same, name the outputs as `before` does"),
             Argument("seen", "count them among the seen classes"),
         )
@@ -110,12 +108,6 @@ def union_of(before: Sequence[str], after: Sequence[str], tuned: Collection[str]
         )
     classes = (*before, *new)
     return Union(classes, tuple(name in set(tuned) for name in classes), shared)
-
-
-def _nearest(new: Sequence[str], known: Sequence[str]) -> str:
-    pairs = [(name, difflib.get_close_matches(name, known, n=1)) for name in new[:50]]
-    found = [f"{name!a} and {near[0]!a}" for name, near in pairs if near]
-    return f"\n  Closest: {few(found, 3)}." if found else ""
 
 
 def stitched(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from reclaim.core.arrays import as_tensor
 from reclaim.core.csv_tables import CsvTable, is_number
-from reclaim.core.errors import Argument, BadInput, alike, few, within
+from reclaim.core.errors import Argument, BadInput, few, meant, within
 from reclaim.core.files import existing
+from reclaim.core.joining import unnamed
 from reclaim.core.kinds import TABLES, Kind, kind_of_file
 from reclaim.core.name_lists import names_in
 from reclaim.core.npz import load_npy, load_npz
@@ -22,7 +24,9 @@ from reclaim.core.tables import Table, open_table
 from reclaim.core.torch_files import read_torch
 from reclaim.snapshots.snapshot import seen_mask
 
-__all__ = ["Told", "read_arrays", "told_labels", "told_seen"]
+__all__ = ["Told", "read_arrays", "say_if_from_one", "told_labels", "told_seen"]
+
+log = logging.getLogger(__name__)
 
 LOGITS, LABELS, GROUPS = ("logits",), ("label", "labels", "target", "targets", "y"), ("groups", "group")
 BESIDE = ("", "index", "id", "row", "split", "name", "file", "file_name", "filename", "path", "text", "unnamed: 0")
@@ -89,7 +93,7 @@ def read_arrays(path: Path, kind: Kind) -> dict[str, Any]:
     return _from_table(path, kind)
 
 
-def told_labels(path: Path, classes: Sequence[str]) -> Tensor:
+def told_labels(path: Path, classes: Sequence[str], seen: Tensor) -> Tensor:
     """Labels [N] int64 from a file: an array, a table with a column of labels, or a line each.
 
     Texts that are names of classes are those; other whole numbers in text are numbers of columns.
@@ -98,19 +102,29 @@ def told_labels(path: Path, classes: Sequence[str]) -> Tensor:
     """
     values = _one_column(path, LABELS)
     if isinstance(values, Tensor) or values.dtype != object:
-        return as_tensor(values)
+        return say_if_from_one(as_tensor(values), seen, path)
     texts = ["" if one is None else str(one).strip() for one in values.tolist()]
     place = {name: column for column, name in enumerate(classes)}
-    if all(text in place for text in texts):
+    if not unnamed(classes) and all(text in place for text in texts):
         return torch.tensor([place[text] for text in texts], dtype=torch.int64)
     if all(text.isascii() and text.isdigit() for text in texts):
-        return torch.tensor([int(text) for text in texts], dtype=torch.int64)
+        return say_if_from_one(torch.tensor([int(text) for text in texts], dtype=torch.int64), seen, path)
     missing = sorted({text for text in texts if text not in place})
     raise BadInput(
         f"{path}: labels that are none of the {len(place)} classes: {few(map(repr, missing))}; the classes are: "
-        f"{few(classes)}.{alike(missing, classes)}",
+        f"{few(classes)}.{meant(missing, classes)}",
         Argument("classes", "name the columns, in order"),
     )
+
+
+def say_if_from_one(labels: Tensor, seen: Tensor, path: Path) -> Tensor:
+    """Labels [N] as they are; it is said if they may count from 1: none is 0, a column that is seen [C]."""
+    if len(labels) and len(seen) and int(labels.min()) == 1 and bool(seen[0]):
+        log.warning(
+            "the labels of %s begin with 1, so that no row is of column 0; if they count from 1, take 1 from each.",
+            path,
+        )
+    return labels
 
 
 def told_seen(given: str, classes: Sequence[str]) -> Tensor:
@@ -127,7 +141,7 @@ def told_seen(given: str, classes: Sequence[str]) -> Tensor:
     if missing := [name for name in names if name not in classes]:
         raise BadInput(
             f"seen classes that the logits do not have: {few(missing)}; they have: {few(classes)}."
-            f"{alike(missing, classes)}",
+            f"{meant(missing, classes)}",
             Argument("classes", "name the columns, in order"),
         )
     return torch.tensor([name in set(names) for name in classes])

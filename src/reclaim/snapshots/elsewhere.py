@@ -17,7 +17,7 @@ from reclaim.core.groups import members_of
 from reclaim.core.kinds import Kind
 from reclaim.core.name_lists import names_in
 from reclaim.core.npz import numbers_or_texts, text, texts
-from reclaim.snapshots.arrays import Told, read_arrays, told_labels, told_seen
+from reclaim.snapshots.arrays import Told, read_arrays, say_if_from_one, told_labels, told_seen
 from reclaim.snapshots.snapshot import Snapshot, seen_mask
 
 __all__ = ["check_snapshot", "snapshot_of_arrays"]
@@ -49,11 +49,15 @@ def snapshot_of_arrays(path: Path, kind: Kind, told: Told, *, raw: bool) -> Snap
         features = as_tensor(arrays["features"]) if "features" in arrays else None
         if features is not None and features.ndim == 2:
             check_features(features)
-        labels = arrays.get("labels")
+        seen, labels = _seen(path, arrays, told, names), arrays.get("labels")
+        if told.labels is not None:
+            labels = told_labels(told.labels, names, seen)
+        elif labels is not None and np.asarray(labels).dtype.kind in "iu":
+            labels = say_if_from_one(as_tensor(labels), seen, path)
         return Snapshot(
             logits=logits,
-            labels=labels if told.labels is None else told_labels(told.labels, names),
-            seen=_seen(path, arrays, told, names),
+            labels=labels,
+            seen=seen,
             features=features,
             classes=classes,
             split="" if "split" not in arrays else text(np.asarray(arrays["split"]), "split"),

@@ -49,19 +49,17 @@ def load_snapshot(path: Path, *, probabilities: bool = False, floor: float = 0.0
 
     Raises: BadInput if the file is no snapshot, or holds probabilities and is not said to, or is told what it says.
     """
-    try:
-        kind = None if _index(path) else kind_of_file(path)
-        if kind == "other" and path.suffix == ".npz":
-            kind = "npz"  # and broken
-        if kind in ("npz", "npy", "torch", "parquet", "json", "json lines", "text"):
-            read = snapshot_of_arrays(path, kind, told, raw=probabilities)
-        else:
-            read = _told(_opened(path, raw=probabilities), told, path)
-    except BadInput as error:
-        if not any(argument.name == "logits" for argument in error.do):
-            raise
-        raise BadInput(f"{path}: {error.what}", *error.do) from error
-    return replace(read, logits=logarithm(read.logits, floor=floor)) if probabilities else read
+    kind = None if _index(path) else kind_of_file(path)
+    if kind == "other" and path.suffix == ".npz":
+        kind = "npz"  # and broken
+    if kind in ("npz", "npy", "torch", "parquet", "json", "json lines", "text"):
+        read = snapshot_of_arrays(path, kind, told, raw=probabilities)
+    else:
+        read = _told(_opened(path, raw=probabilities), told, path)
+    if not probabilities:
+        return read
+    with within(path):
+        return replace(read, logits=logarithm(read.logits, floor=floor))
 
 
 def reopen_snapshot(path: Path) -> Snapshot:
@@ -222,5 +220,5 @@ def _told(read: Snapshot, told: Told, path: Path) -> Snapshot:
     if told.classes is not None:
         read = replace(read, classes=tuple(names_in(told.classes)))
     if told.labels is not None:
-        read = replace(read, labels=told_labels(told.labels, read.classes))
+        read = replace(read, labels=told_labels(told.labels, read.classes, read.seen))
     return replace(read, seen=torch.ones_like(read.seen)) if told.all_classes else read

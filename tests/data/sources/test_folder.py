@@ -46,6 +46,13 @@ def test_folders_without_classes_or_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bee").mkdir()
     with pytest.raises(BadInput, match=r"class folders without an image: .*bee"):
         load_data(str(tmp_path))
+    (tmp_path / "bee").rmdir()
+    for split in ("train", "val"):  # in one split only, and of a class that another split has
+        picture(tmp_path / "split" / split / "ant" / "x.png")
+    (tmp_path / "split" / "val" / "bee").mkdir()
+    picture(tmp_path / "split" / "train" / "bee" / "x.png")
+    with pytest.raises(BadInput, match=r"class folders without an image: .*split/val/bee\.\n"):
+        load_data(str(tmp_path / "split"))
 
 
 def test_an_unreadable_image_is_named_and_can_be_dropped(tmp_path: Path) -> None:

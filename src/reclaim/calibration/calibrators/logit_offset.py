@@ -16,7 +16,7 @@ from reclaim.calibration.rows import Also, Given, given_snapshot
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_kind, as_tensor
 from reclaim.core.checks import check_kind
-from reclaim.core.errors import BadInput, alike, few
+from reclaim.core.errors import BadInput, few, meant
 from reclaim.core.joining import names_for
 from reclaim.core.registry import describe, find
 
@@ -76,7 +76,7 @@ class LogitOffset:
             if missing := sorted(seen - set(classes)):
                 raise BadInput(
                     f"this offset's seen classes are not all among the model's: {few(missing)}."
-                    f"{alike(missing, classes)}"
+                    f"{meant(missing, classes)}"
                 )
             absent = torch.tensor([name not in seen for name in classes])
             of_class = dict(zip(own, shifts.tolist(), strict=True))
