@@ -5,6 +5,7 @@ import torch
 
 from reclaim.calibration.calibrators.bias_corrected_temperature import BiasCorrectedTemperature
 from reclaim.calibration.calibrators.temperature import Temperature
+from reclaim.calibration.protocol import Fitted
 from reclaim.core.errors import BadInput
 from tests import toys
 from tests.calibration.reference import nll, sampled
@@ -58,3 +59,19 @@ def test_fewer_rows_than_numbers_are_refused() -> None:
     z, y = sampled(n=4)
     with pytest.raises(BadInput, match="cannot be fitted to 4 rows; the safer method here is temperature"):
         BiasCorrectedTemperature.fit(z, y, torch.ones(5, dtype=torch.bool))
+
+
+def test_it_divides_and_shifts_each_class_and_all_absent_ones_alike() -> None:
+    z = sampled(n=30, c=4)[0]
+    made = BiasCorrectedTemperature(2.0, (1.0, -3.0), 0.5, Fitted((True, False, True, False), ("a", "b", "c", "d")))
+    expected = torch.stack([z[:, 0] / 2 + 1, z[:, 1] / 2 + 0.5, z[:, 2] / 2 - 3, z[:, 3] / 2 + 0.5], dim=1)
+    torch.testing.assert_close(made(z), expected)
+    torch.testing.assert_close(made.affine(("c", "d", "x", "a"))(z[:, [2, 3, 1, 0]]), expected[:, [2, 3, 1, 0]])
+    with pytest.raises(BadInput, match="bias-corrected temperature is for 4 classes"):
+        made(z[:, :3])
+
+
+def test_a_ridge_that_is_given_is_the_one_that_is_told() -> None:
+    z, y = sampled(n=500)
+    told = BiasCorrectedTemperature.fit(z, y, ridge=0.25).fitted.details
+    assert told["ridge"] == 0.25 and told["temperature"] == pytest.approx(Temperature.fit(z, y).temperature)

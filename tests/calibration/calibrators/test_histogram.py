@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from reclaim.calibration.calibrators.histogram import Histogram
-from reclaim.calibration.fitting.knots import bin_edges
+from reclaim.calibration.fitting.knots import bin_edges, bin_means
 from reclaim.calibration.fitting.probabilities import TRACE, cooled
+from reclaim.calibration.protocol import Fitted
+from tests.calibration import laws
 from tests.calibration.reference import sampled
 
 
@@ -59,3 +61,32 @@ def test_a_class_without_rows_keeps_its_probability() -> None:
     fitted = Histogram.fit(z, y, torch.ones(5, dtype=torch.bool))
     assert fitted.sizes[4] == 1 and bool(fitted.values[-1].isnan())
     assert bool(fitted(z).isfinite().all())
+
+
+def test_the_map_is_the_value_of_the_bin_and_a_trace() -> None:
+    _, z, _, seen = laws.bent_rows()
+    inf = float("inf")
+    edges, values = [0.2, 0.6, inf, inf, 0.5, inf, inf], [0.1, 0.3, 0.9, float("nan"), 0.0, 1.0, 0.4]
+    made = Histogram(
+        1.7, torch.tensor(edges).double(), torch.tensor(values).double(), (3, 1, 2, 1), Fitted(tuple(seen.tolist()))
+    )
+    p = laws.cooled_by_hand(z[:, seen], 1.7)
+    own = [torch.where(p[:, 0] <= 0.2, 0.1, torch.where(p[:, 0] <= 0.6, 0.3, 0.9)), p[:, 1]]
+    own += [torch.where(p[:, 2] <= 0.5, 0.0, 1.0), torch.full_like(p[:, 3], 0.4)]
+    laws.the_probabilities_are(made, z, 0.99 * torch.stack(own, dim=1) + 0.01 * p, 1 / 1.7)
+
+
+def test_each_class_has_the_frequencies_of_its_own_bins() -> None:
+    rows, z, y, seen = laws.bent_rows()
+    made = Histogram.fit(z, y, seen, bins=4)
+    assert made.temperature == pytest.approx(laws.best_temperature((z, y, seen)))
+    p = laws.cooled_by_hand(z[:, seen], made.temperature)
+    for k, (edges, values) in enumerate(zip(made.edges.split(made.sizes), made.values.split(made.sizes), strict=True)):
+        if k == 3:
+            assert edges.tolist() == [float("inf")] and bool(values.isnan().all())
+        else:
+            expected = bin_means(p[:, k], (rows.labels == k).double(), 4)
+            torch.testing.assert_close(
+                torch.stack([edges[:-1], values[:-1]]), torch.stack([part[:-1] for part in expected])
+            )
+            assert values[-1] == pytest.approx(float(expected[1][-1]))

@@ -6,6 +6,8 @@ import torch
 from reclaim.calibration.calibrators.matrix import Matrix
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.calibrators.vector import Vector
+from reclaim.calibration.protocol import Fitted
+from reclaim.core.errors import BadInput
 from tests.calibration.reference import nll, recorded, sampled
 
 MIX = torch.eye(5) + 0.3 * torch.randn(5, 5, generator=torch.Generator().manual_seed(3))
@@ -51,3 +53,17 @@ def test_a_real_network_is_better_for_it_on_rows_it_has_not_seen() -> None:
     z, y = recorded("lenet5_c10")
     losses = [nll(method.fit(z[:5000], y[:5000])(z[5000:]), y[5000:]) for method in (Matrix, Vector)]
     assert losses[0] < losses[1]
+
+
+def test_it_mixes_the_seen_logits_and_scales_and_shifts_all_absent_ones_alike() -> None:
+    z = sampled(n=30, c=4)[0]
+    fitted = Fitted((True, False, True, False), ("a", "b", "c", "d"))
+    made = Matrix(torch.tensor([[2.0, -0.3], [0.1, 0.5]]), (1.0, -3.0), (0.7, 0.1), fitted)
+    first, third = 2 * z[:, 0] - 0.3 * z[:, 2] + 1, 0.1 * z[:, 0] + 0.5 * z[:, 2] - 3
+    expected = torch.stack([first, 0.7 * z[:, 1] + 0.1, third, 0.7 * z[:, 3] + 0.1], dim=1)
+    torch.testing.assert_close(made(z), expected)
+    torch.testing.assert_close(made.affine(("c", "d", "x", "a"))(z[:, [2, 3, 1, 0]]), expected[:, [2, 3, 1, 0]])
+    with pytest.raises(BadInput, match="this matrix is for 4 classes"):
+        made(z[:, :3])
+    told = Matrix.fit(*sampled(n=300), off_diagonal=0.25, intercept=0.75).fitted.details
+    assert (told["off_diagonal"], told["intercept"]) == (0.25, 0.75)

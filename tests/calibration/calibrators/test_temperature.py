@@ -5,7 +5,9 @@ import torch
 
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.fitting.temperature import slope
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Rows
+from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.confidence import confidence
 from tests import toys
 from tests.calibration.reference import nll, recorded, sampled
@@ -95,3 +97,14 @@ def test_the_recorded_networks_have_their_known_temperatures(
     assert fitted.temperature == pytest.approx(temperature, abs=6e-5)
     assert found.nll == pytest.approx(loss, abs=6e-5)
     assert found.ece == pytest.approx(error, abs=6e-5)
+
+
+def test_it_divides_all_logits_and_so_does_its_affine_map_over_other_classes() -> None:
+    made = Temperature(4.0, Fitted((True, False, True), ("a", "b", "c")))
+    z = torch.tensor([[4.0, -8.0, 2.0]])
+    assert made(z).tolist() == [[1.0, -2.0, 0.5]] and made(z.double()).dtype == torch.float64
+    other = made.affine(("c", "d", "a", "b"))
+    assert (other.scale.tolist(), other.shift.tolist()) == ([0.25] * 4, [0.0] * 4)
+    for wrong in (z[:, :2], torch.cat([z, z], dim=1), z[0]):
+        with pytest.raises(BadInput, match="this temperature is for 3 classes"):
+            made(wrong)

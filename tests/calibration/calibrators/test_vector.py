@@ -7,6 +7,7 @@ from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.calibrators.vector import Vector
 from reclaim.calibration.fitting.affine import fit_diagonal
 from reclaim.calibration.fitting.penalties import scaled
+from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Rows
 from reclaim.core.errors import BadInput
 from tests.calibration.reference import nll, recorded, sampled
@@ -63,3 +64,14 @@ def test_real_networks_are_better_for_it_on_rows_it_has_not_seen(name: str) -> N
     z, y = recorded(name)
     losses = [nll(method.fit(z[:5000], y[:5000])(z[5000:]), y[5000:]) for method in (Vector, Temperature)]
     assert losses[0] < losses[1]
+
+
+def test_it_scales_and_shifts_each_class_and_all_absent_ones_alike() -> None:
+    z = sampled(n=30, c=4)[0]
+    made = Vector((2.0, 0.5), (1.0, -3.0), (0.7, 0.1), Fitted((True, False, True, False), ("a", "b", "c", "d")))
+    expected = torch.stack([2 * z[:, 0] + 1, 0.7 * z[:, 1] + 0.1, z[:, 2] / 2 - 3, 0.7 * z[:, 3] + 0.1], dim=1)
+    torch.testing.assert_close(made(z), expected)
+    torch.testing.assert_close(made.affine(("c", "d", "x", "a"))(z[:, [2, 3, 1, 0]]), expected[:, [2, 3, 1, 0]])
+    with pytest.raises(BadInput, match="this vector is for 4 classes"):
+        made(z[:, :3])
+    assert Vector.fit(*sampled(n=300), ridge=0.25).fitted.details["ridge"] == 0.25

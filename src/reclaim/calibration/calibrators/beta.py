@@ -66,9 +66,8 @@ class Beta:
         found = best_beta(rows)
         regression = partial(binary_newton, rows, slopes=2, temperature=1 / found.beta)
         made = regression()
-        if (negative := made[:, :2] < 0).any():  # a slope below zero turns the order round: leave that input out
-            active = ~negative
-            made = torch.where(negative.any(dim=1)[:, None], regression(active=active), made)
+        if not (active := made[:, :2] >= 0).all():  # a slope below zero turns the order round: leave that input out
+            made = regression(active=active)
             made[:, :2].clamp_(min=0)
         made[(rows.counts() == 0) | bool(found.note)] = made.new_tensor([1.0, 1.0, 0.0])
         a, b, c = (tuple(part.tolist()) for part in made.T)

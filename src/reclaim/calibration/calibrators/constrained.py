@@ -15,7 +15,6 @@ from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, calibration_rows, check_columns, spread
 from reclaim.core.affine import Affine
 from reclaim.core.arrays import A, as_tensor
-from reclaim.core.errors import BadInput
 from reclaim.core.numbers import InnerShare, Positive, Share, in_range
 from reclaim.core.registry import find
 from reclaim.snapshots.snapshot import Snapshot
@@ -87,12 +86,10 @@ class Constrained:
             select: the selector of the offset, one that needs held-out seen rows only; or "none", for an offset of 0.
             budget: the seen accuracy that may be lost, between 0 and 1; 1 promises nothing.
             confidence: without it the budget is kept on average, with it for this share of held-out sets.
-            ratio: the scale of absent logits against the seen ones'.
+            ratio: the scale of absent logits against the seen ones'; above 0, or their order would turn round.
 
         Raises: BadInput if the rows cannot be used, or are too few to certify the budget.
         """
-        if ratio <= 0:
-            raise BadInput(f"the ratio must be above 0, or the order of absent classes turns round; given: {ratio:g}.")
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
         details = found.details()

@@ -17,7 +17,7 @@ from reclaim.calibration.fitting.temperature import best_beta
 from reclaim.calibration.protocol import Fitted
 from reclaim.calibration.rows import Also, Given, Rows, calibration_rows
 from reclaim.core.arrays import A, by_numpy
-from reclaim.core.errors import Argument, unknown
+from reclaim.core.errors import Argument
 from reclaim.core.numbers import in_range
 
 __all__ = ["Isotonic"]
@@ -77,8 +77,6 @@ class Isotonic:
 
         Raises: BadInput if the rows cannot be used, or for one-vs-rest are fewer than two per class on average.
         """
-        if kind not in ("shared", "one-vs-rest"):
-            raise unknown("kind", kind, ["shared", "one-vs-rest"])
         rows = calibration_rows(
             logits,
             labels,

@@ -71,7 +71,7 @@ class OrderPreserving:
 
         def change(z: Tensor) -> Tensor:
             inside = z[:, seen] * self.scale
-            order = inside.sort(dim=1, descending=True)
+            order = inside.sort(descending=True)
             levels = _VARIANTS[self.variant](order.values, self.inputs)(net, slice(None))
             levels = levels.cummin(dim=1).values  # no rounding error may turn the order round
             new = torch.empty_like(levels).scatter_(1, order.indices, levels + order.values[:, :1])
@@ -123,7 +123,7 @@ class OrderPreserving:
 def _ordered(rows: Rows, beta: float) -> tuple[Tensor, Tensor]:
     """Logits of seen classes times beta in descending order [N, K], and where in it each row's label is [N, 1]."""
     z, y = rows.inside()
-    ordered, indices = (z * beta).sort(dim=1, descending=True)
+    ordered, indices = (z * beta).sort(descending=True)
     return ordered, (indices == y[:, None]).int().argmax(dim=1, keepdim=True)
 
 

@@ -116,7 +116,7 @@ class ParametrisedTemperature:
 
 def _largest(z: Tensor, count: int) -> Tensor:
     """The `count` largest logarithmic probabilities of each row, in descending order."""
-    return z.log_softmax(dim=1).topk(count, dim=1).values
+    return z.log_softmax(dim=1).topk(count).values
 
 
 def _bend(out: Tensor) -> Tensor:

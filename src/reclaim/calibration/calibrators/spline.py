@@ -68,7 +68,7 @@ class Spline:
 
     def _inside(self, z: Tensor) -> Tensor:
         """[N, K] -> [N, K], over seen classes."""
-        (top, second), where = z.topk(2, dim=1)[0].split(1, dim=1), z.argmax(dim=1, keepdim=True)
+        (top, second), where = z.topk(2)[0].split(1, dim=1), z.argmax(dim=1, keepdim=True)
         rest = (z - top).scatter(1, where, -torch.inf).logsumexp(dim=1, keepdim=True)
         score, others = torch.sigmoid(-rest), torch.sigmoid(rest)  # p of the largest and 1 - p, neither by subtraction
         shift = _between(self.scores.to(z), self.shifts.to(z), score)
@@ -91,8 +91,6 @@ class Spline:
 
         Raises: BadInput if the rows cannot be used, or if there are fewer than two knots.
         """
-        if knots < 2:
-            raise BadInput(f"a spline needs at least two knots, got {knots}.")
         rows = calibration_rows(logits, labels, seen)
         found = best_beta(rows)
         scores, right = rows.per_row(2, lambda z, y: _top(z.double() * found.beta, y))

@@ -24,7 +24,7 @@ class Temperature:
 
     Attributes:
         temperature: T > 0; above 1 the model was too confident.
-        fitted: its details are `nll_before`, `nll`, `gradient` (by log T), `passes`, `note`.
+        fitted: its details are `nll`, `gradient` (by log T), `passes`, `note`.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
     Differs: solved for 1/T, in which the likelihood is convex, by Newton steps to convergence; the published code takes

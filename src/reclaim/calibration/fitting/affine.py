@@ -163,8 +163,8 @@ def fit_matrix(
     a, basis_a, o, basis_o = factors or kronecker(blocks, k, start)
     eye = torch.eye(k, dtype=torch.bool, device=a.device)
     pull = a.new_full((k, k), off_diagonal / (k * (k - 1))).masked_fill_(eye, diagonal / k)
-    unit = (o.clamp_min(0)[:, None] * a.clamp_min(0)[None, :] + 2 * pull.mean()).clamp_min_(1e-6).rsqrt_()
-    unit_b = (basis_o.square() @ o.clamp_min(0).to(basis_o.dtype) + 2 * intercept / k).double().clamp_min(1e-6).rsqrt()
+    unit = (o[:, None] * a[None, :] + 2 * pull.mean()).clamp_min_(1e-6).rsqrt_()
+    unit_b = (basis_o.square() @ o.to(basis_o.dtype) + 2 * intercept / k).double().clamp_min(1e-6).rsqrt()
     units = torch.cat([unit.reshape(-1), unit_b])
     first = (start.scale if start.scale.ndim == 2 else torch.diag(start.scale)).to(a)
 

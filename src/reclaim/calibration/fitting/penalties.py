@@ -24,6 +24,7 @@ __all__ = ["folds", "full", "prior_width", "ridged", "scaled"]
 
 WIDTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the normal prior behind a ridge, in logit units: stiff to free
 _MANY, _SAMPLE = 1 << 18, 1 << 23  # logits: so many leave no doubt in one judgement, and more than these none at all
+_WORK = 1 << 32  # products of one pass of a matrix; where there are more, few steps must do
 _ROUGH = 1e-6  # relative, of the objective: enough to tell widths apart
 
 
@@ -56,7 +57,7 @@ def full(
     def penalties(n: int, width: float) -> tuple[float, float, float]:
         by_width = k / (2 * n * width**2)
         return (
-            by_width * (k - 1) * k * max(reach, 1e-12) if off_diagonal is None else off_diagonal,
+            by_width * (k - 1) * k * reach if off_diagonal is None else off_diagonal,
             by_width if intercept is None else intercept,
             by_width,
         )
@@ -72,7 +73,7 @@ def full(
         most = 2 if many else 50
         return fit_matrix(inputs(part), k, *strengths, start=start, most=most, factors=factors, tolerance=_ROUGH)
 
-    many = len(rows) * k * k > 1 << 32
+    many = len(rows) * k * k > _WORK
     width, found = WIDTHS[-1], None
     if None in (off_diagonal, intercept):
         width, found = prior_width(rows, fit, inputs)
