@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reclaim.calibration.calibrators.beta import Beta
 from reclaim.calibration.calibrators.chain import Chain
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.calibrators.spline import Spline
@@ -57,3 +58,40 @@ def test_it_has_the_classes_of_its_first_step_and_the_origin_of_its_last() -> No
 def test_an_empty_chain_is_refused() -> None:
     with pytest.raises(BadInput, match="at least one"):
         Chain(())
+
+
+def test_three_steps_go_in_their_order_and_the_last_is_the_one_whose_rows_are_told() -> None:
+    names = ("a", "b", "c")
+    parts = [Fitted((True, False, True), names, f"d:{i}", {"i": i}, f"model {i}", (f"row {i}",)) for i in range(3)]
+    chain = Chain((LogitOffset(1.5, parts[0]), Temperature(2.0, parts[1]), LogitOffset(4.0, parts[2])))
+    assert chain.fitted == Fitted((True, False, True), names, "d:2", {}, "model 2", ("row 2",))
+    z = torch.tensor([[1.0, 2.0, 3.0]])
+    assert chain(z).tolist() == [[0.5, 5.75, 1.5]]
+    affine = chain.affine()
+    assert affine is not None and (affine.scale.tolist(), affine.shift.tolist()) == ([0.5] * 3, [0.0, 4.75, 0.0])
+    other = chain.affine(("c", "x", "a", "b"))
+    assert other is not None and other.shift.tolist() == [0.0, 4.75, 0.0, 4.75]
+    bare = Chain(tuple(LogitOffset(offset, Fitted((True, False))) for offset in (1.0, 2.0)))
+    assert bare.affine().shift.tolist() == [0.0, 3.0]
+
+
+def test_later_steps_find_their_classes_by_name() -> None:
+    first = LogitOffset(1.0, Fitted((True, False, False), ("a", "b", "c")))
+    second = LogitOffset(10.0, Fitted((False, True, True), ("c", "a", "b")))  # to which b is no absent class
+    chain, z = Chain((first, second)), torch.zeros(1, 3)
+    assert chain(z).tolist() == [[0.0, 1.0, 11.0]] and chain.affine().shift.tolist() == [0.0, 1.0, 11.0]
+
+
+def test_steps_for_other_numbers_of_classes_are_refused_and_one_step_is_a_chain() -> None:
+    two, three = LogitOffset(1.0, Fitted((True, False))), LogitOffset(1.0, Fitted((True, False, True)))
+    with pytest.raises(BadInput, match="for other numbers of classes: 2, 3"):
+        Chain((three, two))
+    assert Chain((two,))(torch.zeros(1, 2)).tolist() == [[0.0, 1.0]]
+
+
+def test_it_keeps_the_order_if_every_step_does() -> None:
+    z, y, _ = toys.logits(sunk=0.0)
+    keeps, not_ = Temperature.fit(z, y), Beta.fit(z, y)
+    assert Chain((keeps, keeps)).keeps_order
+    for steps in ((keeps, not_), (not_, keeps), (not_,)):
+        assert not Chain(steps).keeps_order

@@ -1,5 +1,7 @@
 """Positive stretches of the gaps in a row: order kept, blind to the order of the classes, never worse than one."""
 
+import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from torch.nn.functional import cross_entropy
 from reclaim.calibration.calibrators.order_preserving import OrderPreserving
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.files import load_calibrator, save_calibrator
+from reclaim.calibration.fitting.nets import Net
+from reclaim.calibration.protocol import Fitted
+from reclaim.core.errors import BadInput
 from tests import toys
 from tests.calibration import laws
 
@@ -119,6 +124,115 @@ def test_its_arrays_are_saved(tmp_path: Path, variant: str) -> None:
     loaded = load_calibrator(tmp_path / "made.json")
     assert isinstance(loaded, OrderPreserving) and loaded == made
     assert all(torch.equal(getattr(loaded, name), getattr(made, name)) for name in ("inputs", "first", "second"))
+
+
+def factor(out: float) -> float:
+    """What a gap is stretched by: above a thousandth, and 1 where the net says 0."""
+    return (math.log(1 + math.exp(out + math.log(math.e - 1))) + 1e-3) / 1.001
+
+
+def parts(seed: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    first = torch.randn(4, inputs + 1, generator=random)
+    return torch.rand(2, inputs, generator=random) + 0.5, first, 2 * torch.randn(outputs, 5, generator=random)
+
+
+def test_gaps_between_sorted_logits_are_stretched_by_the_nets_factors() -> None:
+    seen = torch.tensor([True, False, True, True, True])
+    made = OrderPreserving(*parts(1, 4, 3), "invariant", 1.3, Fitted(tuple(seen.tolist())))
+    z = 3 * torch.randn(40, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    inside = 1.3 * z[:, seen]
+    expected = torch.zeros_like(inside)
+    for row, into in zip(inside, expected, strict=True):
+        order = row.argsort(descending=True).tolist()
+        log_p = torch.stack([row[i] for i in order]) - row.logsumexp(dim=0)
+        factors = [factor(out) for out in made_net(made)(log_p[None])[0].tolist()]
+        for last, (i, j) in enumerate(itertools.pairwise(order)):
+            into[j] = into[i] - factors[last] * (row[i] - row[j])
+    laws.the_probabilities_are(made, z, expected.softmax(dim=1), 1.3)
+
+
+def made_net(made: OrderPreserving) -> Net:
+    return Net(made.inputs, made.first, made.second)
+
+
+def test_depths_below_certainty_are_stretched_by_the_integral_of_the_nets_slope() -> None:
+    seen = torch.tensor([True, False, True, True, True])
+    first = (torch.tensor([[-3.0], [3.0]]), *parts(5, 1, 1)[1:])
+    made = OrderPreserving(*first, "diagonal", 1.3, Fitted(tuple(seen.tolist())))
+    z = 3 * torch.randn(40, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    z[0] *= 5  # beyond the last cell, whose slope goes on
+    edges = [6 * (i / 64) ** 2 for i in range(65)]
+    slopes = [
+        factor(float(made_net(made)(torch.tensor([[-(a + b) / 2]]).double()))) for a, b in itertools.pairwise(edges)
+    ]
+
+    def integral(depth: float) -> float:
+        total = sum(
+            slope * (min(depth, b) - a) for slope, a, b in zip(slopes, edges, edges[1:], strict=False) if depth > a
+        )
+        return total + slopes[-1] * max(0.0, depth - edges[-1])
+
+    inside = 1.3 * z[:, seen]
+    depths = (inside.logsumexp(dim=1, keepdim=True) - inside).tolist()
+    expected = torch.tensor([[-integral(depth) for depth in row] for row in depths], dtype=torch.float64)
+    laws.the_probabilities_are(made, z, expected.softmax(dim=1), 1.3)
+
+
+@pytest.mark.parametrize("unit", [0.05, 1.0, 30.0])
+def test_the_inputs_are_the_rows_logarithmic_probabilities_at_the_best_temperature(unit: float) -> None:
+    z, y, _ = draw(500, 7)
+    best = Temperature.fit(unit * z, y)
+    log_p = (unit * z / best.temperature).log_softmax(dim=1)
+    made = OrderPreserving.fit(unit * z, y, variant="invariant", hidden=3)
+    assert (
+        made.first.shape == (3, 7) and made.second.shape == (5, 4) and made.scale == pytest.approx(1 / best.temperature)
+    )
+    ordered = log_p.sort(dim=1, descending=True).values
+    torch.testing.assert_close(
+        made.inputs.double(), torch.stack([ordered.mean(0), ordered.std(0, correction=0)]), rtol=1e-5, atol=1e-6
+    )
+    made = OrderPreserving.fit(unit * z, y, variant="diagonal", hidden=3)
+    reach = float((-log_p).flatten().sort().values[int(0.99 * 3000)])
+    assert made.inputs.flatten().tolist() == pytest.approx([-reach / 2, reach / 2], rel=1e-5) and reach > 1
+    assert made.first.shape == (3, 2) and made.second.shape == (1, 4)
+
+
+def test_the_diagonal_function_reaches_a_depth_of_one_at_least() -> None:
+    random = torch.Generator().manual_seed(1)
+    z = torch.randn(300, 2, generator=random).double()
+    wrong = torch.rand(300, generator=random) < 0.45  # so that no probability is far from a half
+    made = OrderPreserving.fit(z, torch.where(wrong, 1 - z.argmax(dim=1), z.argmax(dim=1)), variant="diagonal")
+    assert float((z * made.scale).log_softmax(dim=1).min()) > -1 and made.inputs.flatten().tolist() == [-0.5, 0.5]
+
+
+@VARIANTS
+def test_rows_without_a_best_temperature_teach_nothing(variant: str) -> None:
+    z, _, _ = draw(200, 1)
+    made = OrderPreserving.fit(z, z.argmax(dim=1), variant=variant)
+    assert not made.second.any() and made.fitted.details["iterations"] == 0
+    assert made.fitted.details["note"].startswith("every row is right")
+
+
+@VARIANTS
+def test_what_is_learnt_is_the_loss_of_what_is_kept(variant: str) -> None:
+    z, y, true = draw(3000, 9)
+    made = OrderPreserving.fit(z, y, variant=variant)
+    told = made.fitted.details
+    assert told["iterations"] > 0 and told["note"] == ""
+    assert told["nll"] == pytest.approx(nll(made(z), y), rel=1e-5) and told["nll"] < told["nll_temperature"] - 0.01
+    assert told["nll"] < nll(true, y) + 0.003
+
+
+def test_nets_of_other_sizes_are_refused() -> None:
+    fitted = Fitted((True, False, True, True))
+    for variant, inputs, outputs in (("invariant", 3, 2), ("diagonal", 1, 1)):
+        assert OrderPreserving(*parts(1, inputs, outputs), variant, 1.0, fitted).variant == variant
+        for wrong in ((inputs + 1, outputs), (inputs, outputs + 1), (inputs + 1, outputs + 1)):
+            with pytest.raises(BadInput, match="must have the shape"):
+                OrderPreserving(*parts(1, *wrong), variant, 1.0, fitted)
+    with pytest.raises(BadInput, match="variant"):
+        OrderPreserving(*parts(1, 3, 2), "other", 1.0, fitted)
 
 
 @pytest.mark.real

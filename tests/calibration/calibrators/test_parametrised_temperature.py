@@ -1,5 +1,6 @@
 """A temperature for every row: read from the row, above zero, never worse than one for all."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from torch.nn.functional import cross_entropy
 from reclaim.calibration.calibrators.parametrised_temperature import ParametrisedTemperature
 from reclaim.calibration.calibrators.temperature import Temperature
 from reclaim.calibration.files import load_calibrator, save_calibrator
+from reclaim.calibration.fitting.nets import Net
+from reclaim.calibration.protocol import Fitted
+from reclaim.core.errors import BadInput
 from tests import toys
 from tests.calibration import laws
 
@@ -92,6 +96,65 @@ def test_its_arrays_are_saved(tmp_path: Path) -> None:
     loaded = load_calibrator(tmp_path / "made.json")
     assert isinstance(loaded, ParametrisedTemperature) and loaded == made
     assert all(torch.equal(getattr(loaded, name), getattr(made, name)) for name in ("inputs", "first", "second"))
+
+
+def test_the_temperature_of_a_row_is_the_nets_of_its_largest_logarithmic_probabilities() -> None:
+    random = torch.Generator().manual_seed(3)
+    parts = [torch.randn(*size, generator=random) for size in ((2, 2), (4, 3), (1, 5))]
+    parts[0][1] = parts[0][1].abs()
+    made = ParametrisedTemperature(*parts, 1.6, Fitted((True, True, False, True)))
+    z = 3 * torch.randn(30, 4, generator=random, dtype=torch.float64)
+    inside = z[:, [0, 1, 3]] / 1.6
+    two = (inside - inside.logsumexp(dim=1, keepdim=True)).sort(dim=1, descending=True).values[:, :2]
+    out = Net(*parts)(two)[:, 0].tolist()
+    one = math.log(math.exp(0.99) - 1)  # where softplus is .99, to which the least .01 comes
+    expected = torch.tensor([1.6 * (math.log(1 + math.exp(value + one)) + 0.01) for value in out]).double()
+    torch.testing.assert_close(made.temperatures(z[:, [0, 1, 3]])[:, 0], expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(made(z), z / expected[:, None], rtol=1e-6, atol=1e-9)
+
+
+def test_it_reads_no_more_logits_than_there_are_and_one_number_comes_out() -> None:
+    def parts(inputs: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.ones(2, inputs), torch.zeros(3, inputs + 1), torch.zeros(outputs, 4)
+
+    seen = Fitted((True, True, False, True))
+    assert ParametrisedTemperature(*parts(3, 1), 1.0, seen).inputs.shape == (2, 3)
+    with pytest.raises(BadInput, match="inputs are for 4 logits of each row; there are 3"):
+        ParametrisedTemperature(*parts(4, 1), 1.0, seen)
+    with pytest.raises(BadInput, match="second must have the shape"):
+        ParametrisedTemperature(*parts(3, 2), 1.0, seen)
+    z, y, _ = draw(300, 6)
+    assert ParametrisedTemperature.fit(z, y, top=4).inputs.shape == (2, 4)
+    assert ParametrisedTemperature.fit(z, y, top=9, hidden=3).first.shape == (3, 7)
+
+
+@pytest.mark.parametrize("given", [0.3, 1.0, 40.0])
+def test_it_learns_from_the_best_temperature_whatever_the_unit(given: float) -> None:
+    z, y, _ = draw(600, 2)
+    one, other = ParametrisedTemperature.fit(z, y), ParametrisedTemperature.fit(given * z, y)
+    assert other.temperature == pytest.approx(given * one.temperature, rel=1e-6)
+    torch.testing.assert_close(other(given * z), one(z), rtol=1e-2, atol=1e-2)
+    log_p = (z / one.temperature).log_softmax(dim=1).sort(dim=1, descending=True).values
+    torch.testing.assert_close(one.inputs[0].double(), log_p.mean(dim=0), rtol=1e-5, atol=1e-6)
+    assert one.fitted.details["iterations"] > 0 and other.fitted.details["note"] == ""
+
+
+def test_by_the_brier_score_the_brier_score_is_lower() -> None:
+    z, y, _ = draw(3000, 0)
+
+    def brier(made: ParametrisedTemperature | Temperature) -> float:
+        return float((made(z).softmax(dim=1) - torch.nn.functional.one_hot(y, 6)).square().sum(dim=1).mean())
+
+    fits = [ParametrisedTemperature.fit(z, y, loss=loss) for loss in ("brier", "nll")]
+    assert brier(fits[0]) < brier(fits[1]) < brier(Temperature.fit(z, y))
+    assert fits[1].fitted.details["nll"] < fits[0].fitted.details["nll"]
+
+
+def test_rows_without_a_best_temperature_teach_nothing() -> None:
+    z, _, _ = draw(200, 1)
+    made = ParametrisedTemperature.fit(z, z.argmax(dim=1))
+    assert not made.second.any() and made.fitted.details["iterations"] == 0
+    assert made.fitted.details["note"].startswith("every row is right")
 
 
 @pytest.mark.real

@@ -1,11 +1,13 @@
 """Spline calibration: honest scores stay, dishonest ones are corrected, no class changes its place."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -119,6 +121,91 @@ def test_its_arrays_are_saved(tmp_path: Path) -> None:
     loaded = load_calibrator(tmp_path / "made.json")
     assert isinstance(loaded, Spline) and loaded == made
     assert torch.equal(loaded.scores, made.scores) and torch.equal(loaded.shifts, made.shifts)
+
+
+def by_hand(made: Spline, row: list[float]) -> list[float]:
+    """What becomes of one row of seen logits, up to a number added to all of them."""
+    z = [one * made.scale for one in row]
+    top = max(range(len(z)), key=z.__getitem__)
+    total = sum(math.exp(one) for one in z)
+    p, rest = math.exp(z[top]) / total, sum(math.exp(one) for i, one in enumerate(z) if i != top) / total
+    second = max(one for i, one in enumerate(z) if i != top)
+    shift = float(np.interp(p, made.scores.numpy(), made.shifts.numpy()))
+    left = max(rest - shift, min(rest, made.room))
+    if z[top] == second or left == rest:
+        return z
+    raised = math.log(max(1 - left, made.room) / left * rest / p)  # of the odds against all others
+    z[top] = max(z[top] + raised, second + 0.01 * (z[top] - second))
+    return z
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_row_is_shifted_as_by_hand(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    scores = torch.rand(6, generator=random, dtype=torch.float64).sort().values
+    shifts = (torch.rand(6, generator=random, dtype=torch.float64) - 0.5) * (0.2, 0.5, 1.5, 0.01)[seed]
+    if seed == 3:
+        scores, shifts = scores[:1], shifts[:1]  # a constant
+    seen = torch.tensor([True, False, True, True, True])
+    made = Spline(scores, shifts, 0.03, 1.3, Fitted(tuple(seen.tolist())))
+    z = 2 * torch.randn(200, 5, generator=random, dtype=torch.float64)
+    z[::7] = z[::7].round()
+    z[3] = torch.tensor([60.0, 1.0, 0.0, 0.0, -1.0])
+    inside = torch.tensor([by_hand(made, row) for row in z[:, seen].tolist()], dtype=torch.float64)
+    laws.the_probabilities_are(made, z, inside.softmax(dim=1), 1.3)
+    assert made(z).dtype == torch.float64
+
+
+def shifts_by_splines(scores: Tensor, right: Tensor, knots: int) -> np.ndarray:
+    """At the rank of each row the slope of the natural cubic spline that comes nearest to the cumulated excess."""
+    n, at = len(scores), np.linspace(0, 1, knots)
+    rank, excess = np.arange(1, n + 1) / n, (right.double() - scores).cumsum(dim=0).numpy() / n
+    pieces = [CubicSpline(at, one, bc_type="natural") for one in np.eye(knots)]
+    weights = np.linalg.lstsq(np.stack([piece(rank) for piece in pieces], axis=1), excess, rcond=None)[0]
+    return sum(weight * piece(rank, 1) for weight, piece in zip(weights, pieces, strict=True))
+
+
+@pytest.mark.parametrize("knots", [2, 3, 6])
+@pytest.mark.parametrize("n", [40, 257, 258, 3000])
+def test_the_table_is_the_slope_of_a_natural_spline_at_the_ranks(n: int, knots: int) -> None:
+    z, y = draw(n, n)
+    if n == 40:
+        z = z.round()  # equal scores share the mean of their shifts
+    made = Spline.fit(z, y, torch.ones(6, dtype=torch.bool), knots=knots)
+    assert made.fitted.details["note"] == ""
+    p, where = (z * made.scale).softmax(dim=1).max(dim=1)
+    order = p.argsort(stable=True)
+    expected = shifts_by_splines(p[order], (where == y)[order], knots)
+    at = np.round(np.linspace(0, n - 1, min(n, 257))).astype(int)
+    scores, index, counts = np.unique(p[order].numpy()[at], return_inverse=True, return_counts=True)
+    means = np.bincount(index, weights=expected[at]) / counts
+    assert len(made.scores) == len(scores) and (len(scores) < 40 if n == 40 else len(scores) == min(n, 257))
+    np.testing.assert_allclose(made.scores.numpy(), scores, rtol=1e-9)
+    np.testing.assert_allclose(made.shifts.numpy(), means, rtol=1e-5, atol=1e-7)
+    assert made.room == pytest.approx(1 / (n / (knots - 1) + 2), rel=1e-12)
+    assert made.scale == pytest.approx(1 / Temperature.fit(z, y, torch.ones(6, dtype=torch.bool)).temperature)
+
+
+def test_a_table_need_not_ascend_strictly_and_must_not_fall() -> None:
+    one, fitted = torch.tensor([0.3, 0.3, 0.5]), Fitted((True, True))
+    assert (
+        len(Spline(one, one, 0.1, 1.0, fitted).scores) == 3
+        and len(Spline(one[:1], one[:1], 0.1, 1.0, fitted).scores) == 1
+    )
+    with pytest.raises(BadInput, match="scores must ascend"):
+        Spline(one.flip(0), one, 0.1, 1.0, fitted)
+    with pytest.raises(BadInput, match=r"shifts must have the shape \[3\]; given: \[2\]"):
+        Spline(one, one[:2], 0.1, 1.0, fitted)
+
+
+def test_rows_without_a_best_temperature_are_not_shifted() -> None:
+    z = draw(100, 3)[0]
+    made = Spline.fit(z, z.argmax(dim=1))
+    assert not made.shifts.any() and made.fitted.details["note"].startswith("every row is right")
+    for size in (3, 20):  # a spline that is worse than the temperature leaves no shift, and says so
+        few, labels = draw(size, size)
+        kept = Spline.fit(few, labels, torch.ones(6, dtype=torch.bool))
+        assert bool(kept.shifts.any()) == (kept.fitted.details["note"] == "")
 
 
 @pytest.mark.real

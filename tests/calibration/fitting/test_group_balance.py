@@ -154,7 +154,7 @@ def test_share_and_line_are_those_found_row_by_row(case: str, n: int, one_slope:
         assert told["note"].startswith(f"only {share:g} of the way" if share != 1 else "")
         assert bool(told["note"]) == (share != 1)
         shares.add(share)
-    assert 1.0 in shares or one_slope or case == "falling"
+    assert len(shares) > 1
 
 
 def test_with_no_absent_class_the_line_is_the_temperatures_own() -> None:
