@@ -35,7 +35,7 @@ def the_probabilities_are(made: Calibrator, z: Tensor, inside: Tensor, scale: fl
     """What it makes of [N, C] logits: `inside` [N, K] among seen classes, up to a factor, and the margin scaled."""
     seen, answered = torch.tensor(made.fitted.seen), made(z)
     torch.testing.assert_close(
-        answered[:, seen].softmax(dim=1), inside / inside.sum(dim=1, keepdim=True), rtol=1e-6, atol=1e-9
+        answered[:, seen].softmax(dim=1), inside / inside.sum(dim=1, keepdim=True), rtol=1e-9, atol=1e-12
     )
     torch.testing.assert_close(answered[:, ~seen], scale * z[:, ~seen])
     torch.testing.assert_close(answered[:, seen].amax(dim=1), scale * z[:, seen].amax(dim=1))

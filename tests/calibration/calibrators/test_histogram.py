@@ -68,10 +68,15 @@ def test_the_map_is_the_value_of_the_bin_and_a_trace() -> None:
     inf = float("inf")
     edges, values = [0.2, 0.6, inf, inf, 0.5, inf, inf], [0.1, 0.3, 0.9, float("nan"), 0.0, 1.0, 0.4]
     made = Histogram(
-        1.7, torch.tensor(edges).double(), torch.tensor(values).double(), (3, 1, 2, 1), Fitted(tuple(seen.tolist()))
+        1.7,
+        torch.tensor(edges, dtype=torch.float64),
+        torch.tensor(values, dtype=torch.float64),
+        (3, 1, 2, 1),
+        Fitted(tuple(seen.tolist())),
     )
     p = laws.cooled_by_hand(z[:, seen], 1.7)
-    own = [torch.where(p[:, 0] <= 0.2, 0.1, torch.where(p[:, 0] <= 0.6, 0.3, 0.9)), p[:, 1]]
+    one = torch.ones(len(p), dtype=torch.float64)
+    own = [torch.where(p[:, 0] <= 0.2, 0.1 * one, torch.where(p[:, 0] <= 0.6, 0.3 * one, 0.9 * one)), p[:, 1]]
     own += [torch.where(p[:, 2] <= 0.5, 0.0, 1.0), torch.full_like(p[:, 3], 0.4)]
     laws.the_probabilities_are(made, z, 0.99 * torch.stack(own, dim=1) + 0.01 * p, 1 / 1.7)
 

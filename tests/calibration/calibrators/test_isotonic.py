@@ -1,8 +1,5 @@
 """Isotonic calibration: one function for all classes, or one per class."""
 
-import functools
-import operator
-
 import numpy as np
 import pytest
 import torch
@@ -74,7 +71,7 @@ Y = ([0.0, 0.3, 0.3, 1.0], [0.7], [0.0, 1.0], [0.1, 0.9])
 @pytest.mark.parametrize("functions", [1, 4])
 def test_the_map_is_straight_lines_between_points_and_a_trace(functions: int) -> None:
     _, z, _, seen = laws.bent_rows()
-    x, y = (torch.tensor(functools.reduce(operator.iadd, part[:functions], [])).double() for part in (X, Y))
+    x, y = (torch.tensor([one for own in part[:functions] for one in own], dtype=torch.float64) for part in (X, Y))
     made = Isotonic(1.7, x, y, tuple(map(len, X[:functions])), Fitted(tuple(seen.tolist())))
     p = laws.cooled_by_hand(z[:, seen], 1.7)
     own = [np.interp(p[:, k].numpy(), X[k % functions], Y[k % functions]) for k in range(4)]

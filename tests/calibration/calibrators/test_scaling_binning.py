@@ -35,13 +35,15 @@ def test_the_map_is_the_mean_of_the_bin_of_the_line_and_a_trace_of_the_line() ->
     _, z, _, seen = laws.bent_rows()
     slopes, intercepts, inf = (0.5, 1.0, 2.0, 0.3), (0.4, 0.0, -1.0, 0.2), float("inf")
     edges, values = [0.2, 0.6, inf, inf, 0.5, inf, inf], [0.1, 0.3, 0.9, 0.5, 0.0, 1.0, 0.4]
+    points = (torch.tensor(part, dtype=torch.float64) for part in (edges, values))
     made = ScalingBinning(
-        1.7, slopes, intercepts, torch.tensor(edges).double(), torch.tensor(values).double(), (3, 1, 2, 1),
+        1.7, slopes, intercepts, *points, (3, 1, 2, 1),
         Fitted(tuple(seen.tolist())),
     )  # fmt: skip
     p = laws.cooled_by_hand(z[:, seen], 1.7)
-    q = 1 / (1 + (-((p / (1 - p)).log() * torch.tensor(slopes) + torch.tensor(intercepts))).exp())
-    own = [torch.where(q[:, 0] <= 0.2, 0.1, torch.where(q[:, 0] <= 0.6, 0.3, 0.9)), torch.full_like(q[:, 1], 0.5)]
+    q = 1 / (1 + (-((p / (1 - p)).log() * p.new_tensor(slopes) + p.new_tensor(intercepts))).exp())
+    one = torch.ones(len(p), dtype=torch.float64)
+    own = [torch.where(q[:, 0] <= 0.2, 0.1 * one, torch.where(q[:, 0] <= 0.6, 0.3 * one, 0.9 * one)), 0.5 * one]
     own += [torch.where(q[:, 2] <= 0.5, 0.0, 1.0), torch.full_like(q[:, 3], 0.4)]
     laws.the_probabilities_are(made, z, 0.99 * torch.stack(own, dim=1) + 0.01 * q, 1 / 1.7)
 

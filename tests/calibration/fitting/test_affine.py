@@ -1,6 +1,7 @@
 """Affine maps: the reported objective's own gradient is zero, by automatic derivatives of the formula."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -163,3 +164,40 @@ def test_with_many_classes_it_ends_sooner(classes: int, rough: bool) -> None:
     given = Rows((z + torch.linspace(-2, 2, classes)).double(), y, torch.ones(classes, dtype=torch.bool))
     fine, coarse = (fit_diagonal(scaled(given, 1.0), classes, 5.0, tolerance=size) for size in (1e-10, 1e-8))
     assert (fine.iterations == coarse.iterations) == rough
+
+
+def test_sums_over_many_rows_in_single_precision_are_as_exact_as_in_double() -> None:
+    z, y = sampled(n=300_000, c=K)
+    losses = []
+    for logits in (z, z.double()):
+        blocks = scaled(Rows(logits, y, torch.ones(K, dtype=torch.bool)), 1.0)
+        fitted = fit_diagonal(blocks, K, 0.1, most=1)
+        losses.append((fitted.nll, mean_nll(blocks, IDENTITY.scale, IDENTITY.shift)))
+    assert losses[0] == pytest.approx(losses[1], rel=3e-8)
+
+
+def test_the_units_of_the_search_are_measured_on_some_eight_thousand_rows() -> None:
+    reads: list[int] = []
+    given = rows(n=20_000)
+
+    def blocks(us: Several) -> Iterator[tuple[Tensor, Tensor]]:
+        reads.append(0)
+        for block in scaled(given, 1.0, size=32 * 1024)(us):
+            reads[-1] += len(block[1])
+            yield block
+
+    fit_diagonal(blocks, K, 0.1, most=1)
+    assert 8192 < reads[0] <= 8192 + 2048 and set(reads[1:]) == {20_000}
+
+
+@pytest.mark.parametrize(("classes", "threads"), [(200, 1), (201, None)])
+def test_threads_are_one_until_the_work_is_large(
+    classes: int, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int | None] = []
+    monkeypatch.setattr(affine, "threadpool_limits", lambda limit: limits.append(limit) or nullcontext())
+    z, y = sampled(n=50, c=classes)
+    blocks = scaled(Rows(z.double(), y, torch.ones(classes, dtype=torch.bool)), 1.0)
+    first = fit_diagonal(blocks, classes, 1.0, most=1)
+    fit_matrix(blocks, classes, 1.0, 1.0, 1.0, start=first, most=1)
+    assert limits == [threads] * 2

@@ -172,3 +172,12 @@ def test_an_optimum_beyond_the_ends_of_the_search_is_its_end(scale: float) -> No
     low = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 50 + [[1e-3, 0.0]]).double() * scale
     found = best_beta(counted(low, torch.tensor([0, 0] * 50 + [0])))
     assert found.beta == pytest.approx(1e-4 / width(low), rel=1e-12) and found.gradient > 0 and found.note == ""
+
+
+def test_sums_over_many_rows_in_single_precision_are_as_exact_as_in_double() -> None:
+    z, y = sampled(n=300_000)
+    every = torch.ones(5, dtype=torch.bool)
+    single, double = slope(Rows(z, y, every), 0.7), slope(Rows(z.double(), y, every), 0.7)
+    for name in ("nll", "first", "second", "width"):
+        assert getattr(single, name) == pytest.approx(getattr(double, name), rel=2e-7), name
+    assert single.nll == pytest.approx(double.nll, rel=2e-8)

@@ -84,7 +84,7 @@ class Isotonic:
             parameters_per_class=2 if kind == "one-vs-rest" else 0,
             safer=Argument("kind", "the safer method here", "shared"),
         )
-        found, ends = best_beta(rows), torch.tensor([0.0, 1.0], dtype=torch.float64)
+        found, ends = best_beta(rows), torch.tensor([0.0, 1.0])
         if found.note:
             functions = [(ends, ends)] * (1 if kind == "shared" else rows.num_classes)
         elif kind == "shared":
@@ -109,7 +109,7 @@ def _pairs(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:
 def _weighed(p: Tensor, hit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distinct values of p in ascending order, how often each is hit on average, and how often it occurs."""
     x, index, count = p.unique(return_inverse=True, return_counts=True)
-    return x, p.new_zeros(len(x), dtype=torch.float64).index_add_(0, index, hit) / count, count.double()
+    return x, p.new_zeros(len(x)).index_add_(0, index, hit) / count, count.double()
 
 
 def _bins(rows: Rows, beta: float) -> tuple[Tensor, Tensor, Tensor]:

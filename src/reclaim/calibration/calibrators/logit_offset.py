@@ -70,7 +70,7 @@ class LogitOffset:
         own, is_seen, classes = self.fitted.classes, self.fitted.seen, names_for(self.fitted, classes)
         shifts = torch.tensor(self.shifts or [0.0] * len(is_seen))
         if not classes or classes == own:
-            absent = ~torch.tensor(is_seen, dtype=torch.bool)
+            absent = ~torch.tensor(is_seen)
         else:
             seen = {name for name, known in zip(own, is_seen, strict=True) if known}
             if missing := sorted(seen - set(classes)):
@@ -81,7 +81,7 @@ class LogitOffset:
             absent = torch.tensor([name not in seen for name in classes])
             of_class = dict(zip(own, shifts.tolist(), strict=True))
             shifts = torch.tensor([of_class.get(name, 0.0) for name in classes])
-        return Affine(torch.ones(len(absent)), shifts + absent * torch.tensor(self.offset, dtype=torch.float32))
+        return Affine(torch.ones(len(absent)), shifts + absent * self.offset)
 
     @classmethod
     def fit(cls, logits: Given, labels: Also = None, seen: Also = None) -> LogitOffset:
