@@ -136,7 +136,7 @@ def test_share_and_line_are_those_found_row_by_row(case: str, n: int, one_slope:
         elif case == "one logit moves":
             shift = torch.tensor([0.0, 0.0, strength, 0.0]).double()
         elif case == "falling":
-            scale = scale * (1 - strength / 2)
+            scale, shift = scale * (1 - strength / 2), 0 * shift
         inner = Affine(scale, shift)
         made = balanced(given, inner, BETA, one_slope=one_slope)
         share, line = by_hand(given, inner, BETA, one_slope)
