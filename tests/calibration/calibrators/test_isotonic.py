@@ -157,3 +157,12 @@ def test_what_is_less_than_the_least_counts_as_the_least() -> None:
         assert made.temperature < 2 and bool(made(far).isfinite().all())
     with pytest.raises(BadInput, match="kind must be one of"):
         Isotonic.fit(z, y, kind="one")
+
+
+@pytest.mark.parametrize(("kind", "functions"), [("shared", 1), ("one-vs-rest", 5)])
+def test_without_a_best_temperature_there_are_as_many_functions_all_of_them_the_identity(
+    kind: str, functions: int
+) -> None:
+    z = sampled(n=100)[0]
+    made = Isotonic.fit(z, z.argmax(dim=1), kind=kind)
+    assert made.sizes == (2,) * functions and torch.equal(made.x, made.y) and made.x.tolist() == [0.0, 1.0] * functions
