@@ -135,6 +135,8 @@ def test_share_and_line_are_those_found_row_by_row(case: str, n: int, one_slope:
             scale = torch.diag(scale) + 0.3 * strength * torch.randn(4, 4, generator=random)
         elif case == "one logit moves":
             shift = torch.tensor([0.0, 0.0, strength, 0.0]).double()
+        elif case == "equal logits":
+            shift = (2 * shift).round() / 2  # so that logits are equal afterwards that were not before
         elif case == "falling":
             scale, shift = scale * (1 - strength / 2), 0 * shift
         inner = Affine(scale, shift)
