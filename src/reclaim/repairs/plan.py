@@ -131,7 +131,7 @@ def plan(
     offset = offset_at(chosen.alpha, shifted, rows, choices, evidence, ends)
     if _over_budget(offset) and (chosen.alpha != 1 or choices.class_shifts):
         reason = f"back to the fine-tuned model, because at {chosen.alpha:g} {offset.reason}"
-        unmixed = replace(choices, mix=1.0, class_shifts=0.0, prefer=None)
+        unmixed = replace(choices, mix=1.0, class_shifts=0.0)
         again = plan(mixtures, rows, unmixed, evidence, ends if joined else None).offset
         failed = "a first mixture failed on the same rows"
         return Plan(replace(chosen, alpha=1.0, reason=reason), _uncertified(again, failed))
@@ -167,8 +167,11 @@ def offset_at(
 
 
 def _over_budget(offset: LogitOffset) -> bool:
-    """Whether a selector with a budget could not certify that it is kept."""
-    return offset.guarantee is None and "budget" in offset.fitted.details
+    """Whether a selector with a budget could not certify that it is kept.
+
+    "auto" has "unlimited" in its details where it had a budget, and "budget" only where that is what it took.
+    """
+    return offset.guarantee is None and not offset.fitted.details.keys().isdisjoint(("budget", "unlimited"))
 
 
 def _plus(rows: Snapshot, shifts: Tensor | None) -> Snapshot:

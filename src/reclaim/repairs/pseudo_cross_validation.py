@@ -79,7 +79,7 @@ def pseudo_cross_validation(
     """
     check_groups(data.seen)
     compared, classes = _compared(after) if cheap else None, _training_classes(data)
-    sizes = _sizes(len(classes), shares, runs)
+    sizes = _sizes(len(classes), shares)
     start, rows = (before, data) if compared is None else head_alone(before, data, inference)
     random = torch.Generator().manual_seed(seed)
     found: dict[int, list[float]] = {size: [] for size in sizes}
@@ -185,18 +185,16 @@ def _details(found: dict[int, list[float]], ratio: float | None) -> dict[str, An
     return {"runs": runs, "spread": spread, "ratio": 1.0 if ratio is None else ratio}
 
 
-def _sizes(num_classes: int, shares: Sequence[float], runs: int) -> list[int]:
+def _sizes(num_classes: int, shares: Sequence[float]) -> list[int]:
     """How many classes P gets, in ascending order: at least two, and one is left to Q."""
-    if not shares or not all(0 < share < 1 for share in shares):
-        raise BadInput(f"the shares of the seen classes must be between 0 and 1; given: {list(shares)}.")
+    if not shares:
+        raise BadInput("the shares of the seen classes are none; give one between 0 and 1.")
     if num_classes < 3:
         raise BadInput(
             f"pseudo cross-validation retrains on two seen classes or more and judges by at least one other; training "
             f"rows are of {num_classes}.\n  Choose with gap-matching or retention-budget instead."
         )
     sizes = sorted({min(num_classes - 1, max(2, round(share * num_classes))) for share in shares})
-    if runs < 1:
-        raise BadInput(f"pseudo cross-validation needs at least one run; given: {runs}.")
     if len(sizes) < 2 <= len(shares):
         raise BadInput(
             f"the shares {list(shares)} of {num_classes} seen classes all come to {sizes[0]} of them, and one point "
