@@ -48,7 +48,9 @@ def lift(offset: float, *shifts: float) -> LogitOffset:
 
 def found_in(low: float, high: float, below: float) -> float:
     """The largest of the 256 parts of an interval that begins below a bound, if all before the bound holds."""
-    return max([low, *(low + part * (high - low) / 256 for part in range(256) if low + part * (high - low) / 256 < below)])
+    return max(
+        [low, *(low + part * (high - low) / 256 for part in range(256) if low + part * (high - low) / 256 < below)]
+    )
 
 
 CASES = {

@@ -196,7 +196,7 @@ def test_what_fails_falls_back_to_the_fine_tuned_model(more: dict, strength: flo
 
 
 class Far(World):
-    """The fine-tuned model is much better than any mixture, so that alpha is 1, and shifts ruin it where it certifies."""
+    """The fine-tuned model is better than any mixture, so that alpha is 1, and shifts ruin it where it certifies."""
 
     def answers(self, alpha: float, rows: str) -> Snapshot:
         made = super().answers(alpha, rows)

@@ -176,9 +176,9 @@ def test_rows_of_one_group_do_not_choose_and_report(held_out: Split, report: Spl
         return
     with pytest.raises(BadInput, match=both):
         check_apart(held_out, report)
-    with pytest.raises(BadInput, match='that choose, in "val", and rows that report, in "test"(.|\n)*into one split'):
+    with pytest.raises(BadInput, match=r'that choose, in "val", and rows that report, in "test"(.|\n)*into one split'):
         check_apart(held_out, report)
-    with pytest.raises(BadInput, match="that choose, here, and rows that report, there(.|\n)*Do better"):
+    with pytest.raises(BadInput, match=r"that choose, here, and rows that report, there(.|\n)*Do better"):
         check_apart(held_out, report, ("here", "there"), "Do better.")
 
 
