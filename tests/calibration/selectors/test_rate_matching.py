@@ -1,11 +1,17 @@
 """Rate matching: the rate is met."""
 
+from math import log
+
+import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
+from reclaim.calibration.evidence import Evidence
 from reclaim.calibration.selectors.rate_matching import rate_matching
 from reclaim.core.errors import BadInput
 from reclaim.snapshots.metrics.margins import group_bests
+from reclaim.snapshots.snapshot import Snapshot
 from tests.calibration.shared import EVIDENCE, lowered, scaled
 
 COUNTS = pytest.mark.parametrize("count", ["hard", "soft"])
@@ -56,4 +62,51 @@ def test_impossible_rates_are_refused(rate: float) -> None:
 
 def test_a_single_row_is_enough() -> None:
     one = EVIDENCE.unlabelled.rows(torch.tensor([0]))
-    assert torch.isfinite(torch.tensor(rate_matching(type(EVIDENCE)(unlabelled=one)).offset))
+    assert torch.isfinite(torch.tensor(rate_matching(Evidence(unlabelled=one)).offset))
+
+
+def of_margins(margins: list[float], dtype: torch.dtype = torch.float64) -> Evidence:
+    """Unlabelled rows of a seen and an absent class whose logits differ by these numbers."""
+    d = torch.tensor(margins, dtype=dtype)
+    return Evidence(unlabelled=Snapshot(torch.stack([d, 0 * d], dim=1), None, torch.tensor([True, False])))
+
+
+@pytest.mark.parametrize("rate", [1e-9, 0.1, 0.25, 0.5, 0.75, 0.999])
+def test_of_a_single_row_it_is_known_in_closed_form(rate: float) -> None:
+    """Hard: in proportion from 1 below the margin to 1 above; soft: the odds are those of the rate."""
+    assert rate_matching(of_margins([7.0]), rate=rate).offset == pytest.approx(7 + 2 * rate - 1, abs=1e-12)
+    soft = rate_matching(of_margins([7.0]), rate=rate, count="soft").offset
+    assert soft == pytest.approx(7 + log(rate / (1 - rate)), abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.62, 0.97])
+@pytest.mark.parametrize("n", [2, 5, 10, 33])
+def test_the_hard_count_is_the_quantile_that_hazen_wrote_down(rate: float, n: int) -> None:
+    margins = np.random.default_rng(n).normal(3, 2, n)
+    padded = np.concatenate([[margins.min() - 2], margins, [margins.max() + 2]])  # beyond the outermost rows
+    share = (rate * n + 1) / (n + 2)
+    expected = np.quantile(padded, share, method="hazen")
+    assert rate_matching(of_margins(margins.tolist()), rate=rate).offset == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("moved", [-300.0, 0.0, 70.0, 300.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_soft_count_is_met_wherever_the_absent_logits_stand(moved: float, dtype: torch.dtype) -> None:
+    given = of_margins([moved - 2.0, moved + 1.0, moved + 5.0], dtype)
+    d = given.unlabelled.logits[:, 0].double().numpy()
+    for rate in (0.01, 0.4, 0.99):
+        offset = rate_matching(given, rate=rate, count="soft").offset
+        assert expit(offset - d).mean() == pytest.approx(rate, abs=1e-10)
+
+
+def test_the_soft_count_of_logits_of_any_size_ends() -> None:
+    for size in (1e4, 1e30, 1e300):
+        found = rate_matching(of_margins([-size, 1.5, 3 * size]), rate=0.5, count="soft").offset
+        assert found == pytest.approx(1.5, abs=1e-3)
+        assert rate_matching(of_margins([size]), rate=0.4, count="soft").offset == pytest.approx(size + log(2 / 3))
+
+
+def test_between_two_rows_there_is_a_rate_that_gives_any_offset() -> None:
+    assert [rate_matching(of_margins([2.0, 4.0, 10.0]), rate=k / 6).offset for k in (1, 2, 3, 4, 5)] == pytest.approx(
+        [2.0, 3.0, 4.0, 7.0, 10.0]
+    )

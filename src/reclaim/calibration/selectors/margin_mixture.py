@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import pi
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,11 @@ from reclaim.snapshots.metrics.margins import group_bests
 from reclaim.snapshots.snapshot import Snapshot
 
 __all__ = ["margin_mixture"]
+
+_NONE = (
+    "the margins show no second population below that of the seen rows, so nothing says where it begins.\n"
+    "  Choose with retention-budget, which needs held-out seen rows only."
+)
 
 
 @in_range
@@ -27,28 +33,30 @@ def margin_mixture(evidence: Evidence, *, iterations: Count = 500) -> Selection:
         iterations: the most steps of expectation maximisation.
 
     Needs: seen, unlabelled.
-    Raises: BadInput if no population stands below that of the seen rows, by half its standard deviation at least.
+    Raises: BadInput if no population stands below that of the seen rows, by half its standard deviation at least, or
+        either has one margin only.
     Source: Reclaim; expectation maximisation is that of Dempster et al., 1977.
     """
     known, rows = evidence.need("seen", by="margin-mixture"), evidence.need("unlabelled", by="margin-mixture")
     d, d_seen = _margins(rows), _margins(known)
+    if any(float(margins.min()) == float(margins.max()) for margins in (d, d_seen)):
+        raise BadInput(_NONE)
     seen_density, grid = _kernel_density(d_seen, d)
-    f = _interpolate(d, grid, seen_density)
-    spread = max(float(d.std()), 1e-6) if len(d) > 1 else 1.0
+    f = torch.from_numpy(np.interp(d.numpy(), grid.numpy(), seen_density.numpy()))
+    spread = float(d.std())
     q, m, v = 0.5, float(d.quantile(0.25)), spread**2 / 4
     for _ in range(iterations):
         g = _normal(d, m, v)
-        duty = q * g / (q * g + (1 - q) * f + 1e-300)  # how absent each row is
-        weight = max(float(duty.sum()), 1e-12)
+        duty = (q * g / (q * g + (1 - q) * f)).nan_to_num(0.0)  # how absent each row is; one far from both is not
+        weight = float(duty.sum())
+        if weight < 1:
+            raise BadInput(_NONE)
         before, q, m = m, weight / len(d), float((duty * d).sum()) / weight
         v = max(float((duty * (d - m).square()).sum()) / weight, 1e-4 * spread**2)
         if abs(m - before) < 1e-9 * spread:
             break
-    if q * len(d) < 1 or m >= float(d_seen.mean()) - 0.5 * float(d_seen.std()):
-        raise BadInput(
-            "the margins show no second population below that of the seen rows, so nothing says where it begins.\n"
-            "  Choose with retention-budget, which needs held-out seen rows only."
-        )
+    if m >= float(d_seen.mean()) - 0.5 * float(d_seen.std()):
+        raise BadInput(_NONE)
     offset = _crossing(grid, q * _normal(grid, m, v), (1 - q) * seen_density, m)
     return Selection(
         offset=offset,
@@ -64,30 +72,24 @@ def _margins(rows: Snapshot) -> Tensor:
 
 
 def _kernel_density(sample: Tensor, range_of: Tensor, points: int = 1024) -> tuple[Tensor, Tensor]:
-    """Gaussian kernel density of `sample` on a grid, with Silverman's bandwidth; the sample is binned first,
-    each value shared by the two grid points beside it."""
-    spread = float(sample.std()) if len(sample) > 1 else 1.0
-    width = max(1.06 * spread * len(sample) ** -0.2, 1e-6)
-    low = min(float(sample.min()), float(range_of.min())) - 4 * width
-    high = max(float(sample.max()), float(range_of.max())) + 4 * width
+    """Gaussian kernel density of `sample` on a grid, with Silverman's bandwidth, but none below the grid's step; the
+    sample is binned first, each value shared by the two grid points beside it."""
+    least, most = min(float(sample.min()), float(range_of.min())), max(float(sample.max()), float(range_of.max()))
+    width = max(1.06 * float(sample.std()) * len(sample) ** -0.2, (most - least) / points)
+    low, high = least - 4 * width, most + 4 * width
     grid = torch.linspace(low, high, points, dtype=torch.float64)
     place = (sample - low) / (high - low) * (points - 1)
-    left = place.floor().clamp(0, points - 2)
+    left = place.floor()
     counts = torch.zeros(points, dtype=torch.float64)
     counts.index_add_(0, left.long(), left + 1 - place).index_add_(0, left.long() + 1, place - left)
     counts /= len(sample)
-    density = _normal(grid[:, None] - grid[None, :], 0.0, width**2) @ counts
-    return density, grid
+    kernel = _normal(grid - low, 0.0, width**2)
+    density = np.convolve(torch.cat([kernel.flip(0), kernel[1:]]).numpy(), counts.numpy(), mode="valid")
+    return torch.from_numpy(density), grid
 
 
 def _normal(x: Tensor, mean: float, variance: float) -> Tensor:
     return (-(x - mean).square() / (2 * variance)).exp() / (2 * pi * variance) ** 0.5
-
-
-def _interpolate(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
-    position = ((x - grid[0]) / (grid[1] - grid[0])).clamp(0, len(grid) - 1.000001)
-    low = position.long()
-    return torch.lerp(values[low], values[low + 1], position - low)
 
 
 def _crossing(grid: Tensor, absent: Tensor, seen: Tensor, mean: float) -> float:
@@ -97,7 +99,7 @@ def _crossing(grid: Tensor, absent: Tensor, seen: Tensor, mean: float) -> float:
     if not len(later):
         return float(grid[-1])
     at = int(later[0, 0])
-    if at == 0 or ahead[at - 1] >= 0:
+    if ahead[at - 1] >= 0:  # from the mean on; the grid begins below it
         return mean
     way = float(ahead[at - 1] / (ahead[at - 1] - ahead[at]))
     return max(mean, float(grid[at - 1].lerp(grid[at], way)))

@@ -79,8 +79,8 @@ def _twins(then: Tensor, now: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
     change = are.sub_(were)
     spread, middle = torch.std_mean(change, dim=1, correction=1 if len(absent) > 1 else 0)
     mean = middle + weight.mul_(change.sub_(middle[:, None])).sum(dim=1)  # the difference from the middle rounds less
-    noise = torch.tensor(_NOISE, dtype=torch.float64, device=now.device)
-    twin = (then.gather(1, own).squeeze(1).to(dtype) + mean).double() + spread.double() * noise[:, None]
+    middle = (then.gather(1, own).squeeze(1).to(dtype) + mean).double()
+    twin = torch.stack([middle + noise * spread.double() for noise in _NOISE])
     rival_seen = now.scatter(1, own, -torch.inf).index_select(1, seen.nonzero().squeeze(1)).amax(dim=1).double()
     return (rival_seen - twin)[twin > rival_absent]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from scipy.optimize import bisect
+from scipy.special import logit
 
 from reclaim.calibration.evidence import Evidence, Selection
 from reclaim.core.arrays import row_blocks
-from reclaim.core.errors import BadInput
 from reclaim.core.numbers import InnerShare, in_range
 from reclaim.snapshots.metrics.margins import group_bests
 from reclaim.snapshots.snapshot import Snapshot
@@ -34,8 +35,6 @@ def rate_matching(
     """
     rows = evidence.need("unlabelled", by="rate-matching")
     share = int((~rows.seen).sum()) / len(rows.seen) if rate is None else rate
-    if not 0 < share < 1:
-        raise BadInput(f"the rate is the share of rows of absent classes, between 0 and 1; given: {rate}.")
     offset = _hard(rows, share) if count == "hard" else _soft(rows, share)
     assumed = "the share of classes that are absent" if rate is None else "as given"
     return Selection(
@@ -57,18 +56,25 @@ def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
     Elsewhere it is in proportion between two such places, so that it never jumps as the share or the values change.
     """
     values = torch.cat([values[:1] - 2, values, values[-1:] + 2])
-    place = min(max(share, 0.0), 1.0) * (len(values) - 2) + 0.5
+    place = share * (len(values) - 2) + 0.5
     k = int(place)
     return torch.lerp(values[k], values[k + 1], place - k)
 
 
 def _soft(rows: Snapshot, share: float) -> float:
-    balance = rows.logits.new_empty(len(rows), dtype=torch.float64)
-    for block in row_blocks(rows.logits):
-        z = rows.logits[block].to(torch.promote_types(rows.logits.dtype, torch.float32))
-        balance[block] = (z[:, ~rows.seen].logsumexp(dim=1) - z[:, rows.seen].logsumexp(dim=1)).double()
-    low, high = -float(balance.max()) - 50, -float(balance.min()) + 50
-    while high - low > 1e-10 * max(1.0, abs(low), abs(high)):
-        middle = (low + high) / 2
-        low, high = (middle, high) if float((balance + middle).sigmoid().mean()) < share else (low, middle)
-    return (low + high) / 2
+    balance = torch.cat([_balance(rows.logits[block], rows.seen) for block in row_blocks(rows.logits)])
+
+    def too_many(offset: float) -> float:
+        return float((balance + offset).sigmoid().mean()) - share
+
+    even = float(logit(share))  # the root for a row whose balance is 0; of all rows it lies between each row's own
+    beyond = 1 + 1e-6 * float(balance.abs().max())
+    ends = even - float(balance.max()) - beyond, even - float(balance.min()) + beyond
+    root: float = bisect(too_many, *ends, maxiter=3000)
+    return root
+
+
+def _balance(logits: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """The logarithm [N] of the odds that a row of logits [N, C] is of an absent class."""
+    z = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return (z[:, ~seen].logsumexp(dim=1) - z[:, seen].logsumexp(dim=1)).double()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, e, isfinite, log
+from math import ceil, e, isfinite, log, log1p
 
 import torch
 from scipy.stats import beta
@@ -68,7 +68,7 @@ def retention_budget(
     offset = _before(edges, kept) if kept < len(edges) else float(edges[-1]) + 1
     each = "" if rows.groups is None else " groups, each counted once"
     how = "in expectation" if confidence is None else f"with probability {confidence:g}"
-    at = int(torch.searchsorted(edges, offset, right=True)) - 1
+    at = int(torch.searchsorted(edges, offset)) - 1
     loss = float(lost[at] - gained[at]) / n
     return Selection(
         offset=offset,
@@ -90,7 +90,7 @@ def _before(edges: Tensor, broken: int) -> float:
 def _bound(lost: Tensor, gained: Tensor, n: int, risk: float | None) -> Tensor:
     """What the loss is at most, [K]: in expectation, or but for that risk of each of the bounds; of n units."""
     if risk is None:
-        return (lost - gained + 1) / (n + 1)
+        return (lost - gained + 1).double() / (n + 1)
     most, least = lost.ceil().numpy(), gained.floor().numpy()
     most_lost = torch.from_numpy(beta.ppf(1 - risk, most + 1, n - most)).nan_to_num(1.0)
     least_gained = torch.from_numpy(beta.ppf(risk, least, n - least + 1)).nan_to_num(0.0)
@@ -105,40 +105,37 @@ def _steps(m: Margins, was_right: Tensor, groups: Tensor | None, least: float = 
     margin = m.margin.where(m.hit, -torch.inf).cpu()  # a row is right while the offset is below this
     was_right = was_right.cpu()
     least = least if isfinite(least) else float(m.margin.min()) - 1
-    edges = torch.cat([torch.tensor([least], dtype=torch.float64), torch.unique(margin[margin > least])])
+    edges = torch.unique(torch.cat([margin.new_tensor([least]), margin.clamp_min(least)]))
     if groups is None:
         lost = torch.searchsorted(margin[was_right].sort().values, edges, right=True)
         can_gain = margin[~was_right].sort().values
         return edges, lost, len(can_gain) - torch.searchsorted(can_gain, edges, right=True)
     weights = group_weights(groups).cpu()
     below, cannot = _weight_below(margin, weights, was_right, edges), _weight_below(margin, weights, ~was_right, edges)
-    return edges, below, (weights[~was_right].sum() - cannot).clamp_min(0)
+    gained = weights[~was_right].sum() - cannot
+    return edges, below.round(decimals=9), gained.round(decimals=9)  # a third thrice is one
 
 
 def _weight_below(margin: Tensor, weights: Tensor, which: Tensor, edges: Tensor) -> Tensor:
     """The weight [K] of those rows whose margin no edge is below."""
     values, order = margin[which].sort()
     total = torch.cat([weights.new_zeros(1), weights[which][order].cumsum(0)])
-    return total[torch.searchsorted(values, edges, right=True)].mul(1e9).round().div(1e9)  # a third thrice is one
+    return total[torch.searchsorted(values, edges, right=True)]
 
 
 @in_range
 def rows_needed(evidence: Evidence, budget: InnerShare, confidence: InnerShare | None = None) -> int:
     """How many held-out rows, or groups of them, the certificate needs at least (`Snapshot.units`).
 
-    Raises: BadInput for a budget or a confidence outside (0, 1).
+    Raises: BadNumber for a budget or a confidence outside (0, 1).
     """
-    if not 0 < budget < 1:
-        raise BadInput(f"the budget is a fraction of seen accuracy between 0 and 1; given: {budget}.")
-    if confidence is not None and not 0 < confidence < 1:
-        raise BadInput(f"the confidence is a probability between 0 and 1; given: {confidence}.")
     risk = _risk(evidence, confidence)
-    return ceil((1 / budget - 1 if risk is None else log(risk) / log(1 - budget)) - 1e-9)
+    return ceil((1 / budget - 1 if risk is None else log(risk) / log1p(-budget)) - 1e-9)
 
 
 def _risk(evidence: Evidence, confidence: float | None) -> float | None:
     """The risk of each bound: two with a reference, on losses and on gains, one without; of groups e times less."""
     if confidence is None:
         return None
-    grouped = evidence.seen is not None and evidence.seen.groups is not None
+    grouped = evidence.need("seen", by="retention-budget").groups is not None
     return (1 - confidence) / (1 if evidence.reference is None else 2) / (e if grouped else 1)
