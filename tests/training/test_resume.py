@@ -1,5 +1,6 @@
 """A run that was stopped goes on where it was, and ends as if it had not been."""
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -261,3 +262,123 @@ def test_of_several_processes_the_first_ones_clock_decides_and_is_asked_now_and_
     own = None if device == "meta" else passed > 5
     assert asked == [(16, device, own), (32, device, own)]
     assert saved == [32]
+
+
+def begun(folder: Path) -> dict[str, Any]:
+    """What the last state of the first run says of the epoch that is not over."""
+    found: dict[str, Any] = read_json(max((folder / "fit-1").glob("step-*/run.json")))["begun"]
+    return found
+
+
+def test_a_state_tells_of_the_epoch_that_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its losses, batches and seconds are counted from its beginning, not from the run's."""
+    clock, losses = [50.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        for batch in steps(toys.classifier(), DATA, BUDGET):
+            if batch.number == 10:
+                raise Killed
+            loss = classification(batch)
+            losses.append(float(loss.detach()))
+            batch.backward(loss)
+            clock[0] += 3.0
+            batch.step()
+    assert begun(tmp_path) == {"loss": pytest.approx(sum(losses[7:])), "batches": 3, "seconds": 9.0}
+    (first,) = epochs(tmp_path)
+    assert first["loss"] == pytest.approx(sum(losses[:7]) / 7) and first["seconds"] == 21.0
+
+
+def test_seconds_and_losses_go_on_where_a_run_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, losses = [50.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def run(stop: int | None) -> None:
+        for batch in steps(toys.classifier(), DATA, BUDGET):
+            if batch.number == stop:
+                raise Killed
+            loss = classification(batch)
+            losses.append(float(loss.detach()))
+            batch.backward(loss)
+            clock[0] += 3.0
+            batch.step()
+
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        run(10)
+    clock[0] = 1000.0  # another machine, later
+    with resuming(tmp_path, every=0.0):
+        run(None)
+    means = [sum(losses[i : i + 7]) / 7 for i in range(0, 28, 7)]
+    assert [line["loss"] for line in epochs(tmp_path)] == pytest.approx(means)
+    assert [line["seconds"] for line in epochs(tmp_path)] == [21.0] * 4
+
+
+def test_a_state_that_says_nothing_of_its_epoch_counts_from_where_it_is(tmp_path: Path) -> None:
+    """So did those of version 0.1."""
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, 11)
+    (record,) = (tmp_path / "fit-1").glob("step-*/run.json")
+    written = read_json(record)
+    write_json(record, {key: value for key, value in written.items() if key not in ("begun", "epochs")})
+    losses = []
+    with resuming(tmp_path, every=0.0):
+        start = time.monotonic()
+        for batch in steps(toys.classifier(), DATA, BUDGET):
+            loss = classification(batch)
+            losses.append(float(loss.detach()))
+            batch.backward(loss)
+            batch.step()
+        took = time.monotonic() - start
+    lines = epochs(tmp_path)
+    assert [line["epoch"] for line in lines] == [2, 3, 4]
+    assert lines[0]["loss"] == pytest.approx(sum(losses[:4]) / 4) and lines[0]["seconds"] <= round(took, 3) + 0.001
+
+
+def test_a_loss_that_is_not_finite_is_written_as_none(tmp_path: Path) -> None:
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        for batch in steps(toys.classifier(), DATA, BUDGET):
+            if batch.number == 2:
+                raise Killed
+            batch.backward(classification(batch) * float("nan") if batch.number else classification(batch))
+            batch.step()
+    assert begun(tmp_path)["loss"] is None and begun(tmp_path)["batches"] == 2
+    with resuming(tmp_path, every=0.0), pytest.raises(BadInput, match="finite"):
+        fit(toys.classifier(), DATA, BUDGET)
+
+
+def test_an_epoch_that_ends_while_gradients_are_added_up_is_saved_with_the_next_step(tmp_path: Path) -> None:
+    """7 batches an epoch, 3 added up: the first epoch ends at batch 7, the next whole one is 9."""
+    saved: list[tuple[str, int]] = []
+    with resuming(tmp_path, every=1e9):
+        for batch in steps(toys.classifier(), DATA, replace(BUDGET, accumulate=3)):
+            batch.backward(classification(batch))
+            batch.step()
+            saved += [(path.name, batch.number) for path in (tmp_path / "fit-1").glob("step-*")]
+    names = list(dict.fromkeys(name for name, _ in saved))
+    assert names == ["step-9", "step-15", "step-21"]
+
+
+def test_a_state_that_is_written_twice_is_there_once(tmp_path: Path) -> None:
+    with resuming(tmp_path, every=0.0):
+        engine = SimpleNamespace(accelerator=Accelerator(cpu=True), batches=0, summed_loss=lambda: 0.0)
+        state = RunState(cast(Any, engine), {"device": "cpu"}, 3, [])
+        assert not state.resumed
+        state.save()
+        state.save()
+        assert [path.name for path in (tmp_path / "fit-1").iterdir()] == ["step-3"]
+        state.number = 10
+        state.save()
+        assert [path.name for path in (tmp_path / "fit-1").iterdir()] == ["step-10"]
+
+
+def test_the_last_state_is_the_one_of_the_most_batches(tmp_path: Path) -> None:
+    """A run that was killed before it removed the last but one leaves two."""
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, 10)
+    (nine,) = (tmp_path / "fit-1").glob("step-9")
+    shutil.copytree(nine, tmp_path / "kept")
+    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
+        killed(BUDGET, 2)  # the next batch is the last
+    assert [path.name for path in (tmp_path / "fit-1").glob("step-*")] == ["step-10"]
+    shutil.move(tmp_path / "kept", nine)
+    with resuming(tmp_path, every=0.0):
+        assert next(iter(steps(toys.classifier(), DATA, BUDGET))).number == 10
