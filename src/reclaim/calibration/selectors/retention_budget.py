@@ -97,7 +97,7 @@ def _bound(lost: Tensor, gained: Tensor, n: int, risk: float | None) -> Tensor:
     return most_lost - least_gained
 
 
-def _steps(m: Margins, was_right: Tensor, groups: Tensor | None, least: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def _steps(m: Margins, was_right: Tensor, groups: Tensor | None, least: float) -> tuple[Tensor, Tensor, Tensor]:
     """Edges of the steps of the loss for offsets from the least up [K], and what is lost and gained on the steps [K].
 
     Counted are rows; with groups, the shares of their rows.
