@@ -1,5 +1,7 @@
 """The commands, end to end on a small pair of models."""
 
+import importlib
+import inspect
 import json
 import re
 from dataclasses import asdict
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 
 from reclaim.calibration.calibrators.logit_offset import LogitOffset
 from reclaim.calibration.files import load_calibrator
+from reclaim.cli.main import COMMANDS
 from reclaim.core.registry import names
 from reclaim.models.directory import load_model
 from reclaim.models.networks import digits_cnn
@@ -328,3 +331,14 @@ def test_the_demo_repairs_what_it_broke(tmp_path: Path, reclaim) -> None:
     assert found.json["repaired"] == record["repaired"]
     words = reclaim("demo", "--out", folder, "--force").out
     assert "seed 0" in words and "repaired" in words
+
+
+def test_nothing_is_replaced_unless_that_is_asked_for() -> None:
+    """Every command that writes has --force, and none by default."""
+    forced = {}
+    for name in COMMANDS:
+        flags = inspect.signature(importlib.import_module(f"reclaim.cli.commands.{name}").command).parameters
+        if "out" in flags:
+            forced[name] = flags["force"].default
+    assert set(forced) >= {"apply", "export", "paper", "predict", "repair", "report"}
+    assert not any(forced.values())

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reclaim.models.checkpoint import save_weights
+from reclaim.models.directory import load_model
 from reclaim.snapshots.reading import load_snapshot
 from tests import toys
 
@@ -76,3 +77,19 @@ def test_flags_of_images_are_refused_where_inputs_are_none(place: Path, reclaim)
     done = reclaim("predict", "--model", "plain/tests.toys:towers@towers.safetensors", "--data", "target.npz",
                    "--split", "test", "--out", "r", "--image-size", "8")  # fmt: skip
     assert done.code == 2 and "not made of images, but by InTwo" in done.err
+
+
+def test_merged_statistics_are_said_or_measured_again(place: Path, reclaim) -> None:
+    budget = ("--epochs", "2", "--learning-rate", "0.05", "--batch-size", "16", "--quiet")
+    first = f"{KINDS['towers']}@towers.safetensors"
+    done = reclaim("tune", "fine-tune", "--model", first, "--data", "target.npz", "--out", "after", *budget)
+    assert done.code == 0, done.err
+    words = ("merge", "interpolation", "--before", first, "--after", f"{KINDS['towers']}@after")
+    plain = reclaim(*words, "--out", "plain")
+    measured = reclaim(*words, "--out", "measured", "--data", "target.npz")
+    assert (plain.code, measured.code) == (0, 0), plain.err + measured.err
+    note = "running statistics were merged too; measure them again with --data"
+    assert note in plain.err and note not in measured.err
+    made = [load_model(f"{KINDS['towers']}@{name}/model.safetensors").weights for name in ("plain", "measured")]
+    differ = {name for name in made[0] if not torch.equal(made[0][name], made[1][name])}
+    assert differ == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
