@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -57,7 +58,6 @@ class Noting:
     def __init__(self, source: Path) -> None:
         self.reach, self.prefix, self.test = Reach(), f"{source}/", ""
         self.shared: dict[str, set[tuple[str, int]]] = defaultdict(set)
-        self.names: dict[CodeType, str] = {}
         self.now: set[tuple[str, int]] = set()
         sys.addaudithook(self._started)
 
@@ -66,9 +66,10 @@ class Noting:
             self.reach.elsewhere.add(self.test)
 
     def _enter(self, frame: FrameType, event: str, _: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(self.prefix):
-            return None
-        name = frame.f_code.co_filename.removeprefix(self.prefix)
+        code = frame.f_code
+        if not code.co_filename.startswith(self.prefix) or not code.co_flags & inspect.CO_OPTIMIZED:
+            return None  # the body of a module or a class runs for the first test that imports it, and counts for all
+        name = code.co_filename.removeprefix(self.prefix)
         now = self.now
 
         def within(frame: FrameType, event: str, _: Any) -> Any:

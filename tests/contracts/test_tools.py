@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,21 @@ def test_a_fault_meets_first_the_quick_tests_that_run_its_line() -> None:
     )
     assert reach.first("f.py", range(3, 5)) == ["b.py::quick", "a.py::slow", "d.py::starts"]
     assert reach.first("f.py", range(1, 2)) == ["d.py::starts", "b.py::far", "b.py::quick", "a.py::slow"]
+
+
+def test_what_runs_when_a_file_is_imported_is_reached_by_no_test_more_than_by_another(tmp_path: Path) -> None:
+    """A default is set by whichever test imports the file first."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "lazy.py").write_text("class C:\n    width = 3\n\n\ndef f(a=1):\n    return a\n")
+    (tmp_path / "test_lazy.py").write_text(
+        "def test_a():\n    import lazy\n\n\ndef test_b():\n    import lazy\n    lazy.f()\n"
+    )
+    code = (
+        "import sys, pytest; from pathlib import Path; from tests.reach import Noting\n"
+        f"sys.path.insert(0, {str(tmp_path / 'src')!r}); noting = Noting(Path({str(tmp_path / 'src')!r}))\n"
+        f"pytest.main([{str(tmp_path / 'test_lazy.py')!r}, '-q', '-p', 'no:cacheprovider'], [noting])\n"
+        "print([sorted(lines) for lines in noting.reach.lines.values()])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.splitlines()[-1] == "[[], [('lazy.py', 6)]]"
