@@ -21,7 +21,7 @@ from reclaim.repairs.models import repair
 from reclaim.repairs.modules import Names, Opened, named_modules, opened
 from reclaim.repairs.rows import MoreEvidence, Part
 from tests import toys
-from tests.repairs.conftest import TARGET
+from tests.repairs.conftest import TARGET, counted
 
 CHOICES = Choices(mix=0.6, select="gap-matching", class_shifts=0.0)
 ROWS = (torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 5)
@@ -250,19 +250,8 @@ def test_a_repair_keeps_features_and_weights_of_the_two_models_for_the_report(pa
 
 
 def test_each_example_is_decoded_once(pair) -> None:
-    counts: dict[tuple[str, int], int] = {}
-
-    def counting(name: str):
-        split = TARGET.split(name)
-
-        def read(i: int):
-            counts[name, i] = counts.get((name, i), 0) + 1
-            return split.read(i)
-
-        return replace(split, read=read)
-
-    counted = replace(TARGET, splits={name: counting(name) for name in TARGET.splits})
-    repair(*pair, counted, inference=Inference(device="cpu", workers=0))
+    given, counts = counted(TARGET)
+    repair(*pair, given, inference=Inference(device="cpu", workers=0))
     again = [name for (name, _), n in counts.items() if n > 1]  # of each split one shows what the examples are
     assert {name for name, _ in counts} == {"train", "val", "test"} and len(again) == len(set(again))
 

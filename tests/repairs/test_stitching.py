@@ -22,6 +22,7 @@ from reclaim.repairs.plan import Ends, plan
 from reclaim.repairs.rows import MoreEvidence, Part, divide, for_statistics, one_split
 from reclaim.repairs.stitching import StitchedMixtures, scale_between
 from tests import toys
+from tests.repairs.conftest import counted
 
 OWN = ("ant", "cat", "fox")  # a fox is new
 UNION = union_of(toys.CLASSES, OWN, OWN)
@@ -222,19 +223,8 @@ def test_what_was_said_to_be_seen_counts() -> None:
 
 
 def test_each_example_is_decoded_once_for_all_mixtures() -> None:
-    counts: dict[tuple[str, int], int] = {}
-
-    def counting(name: str):
-        split = DATA.split(name)
-
-        def read(i: int):
-            counts[name, i] = counts.get((name, i), 0) + 1
-            return split.read(i)
-
-        return replace(split, read=read)
-
-    counted = replace(DATA, splits={name: counting(name) for name in DATA.splits})
-    repair(BEFORE, AFTER, counted, Choices(prefer="balanced"), inference=Inference(device="cpu", workers=0))
+    given, counts = counted(DATA)
+    repair(BEFORE, AFTER, given, Choices(prefer="balanced"), inference=Inference(device="cpu", workers=0))
     again = [name for (name, _), n in counts.items() if n > 1]  # of each split one shows what the examples are
     assert {name for name, _ in counts} == {"train", "val", "test"} and len(again) == len(set(again))
 

@@ -264,6 +264,20 @@ def test_of_several_processes_the_first_ones_clock_decides_and_is_asked_now_and_
     assert saved == [32]
 
 
+def timed(clock: list[float], stop: int | None = None) -> list[float]:
+    """Train to the end, or be stopped before a batch, each of which takes three seconds; returns their losses."""
+    losses = []
+    for batch in steps(toys.classifier(), DATA, BUDGET):
+        if batch.number == stop:
+            break
+        loss = classification(batch)
+        losses.append(float(loss.detach()))
+        batch.backward(loss)
+        clock[0] += 3.0
+        batch.step()
+    return losses
+
+
 def begun(folder: Path) -> dict[str, Any]:
     """What the last state of the first run says of the epoch that is not over."""
     found: dict[str, Any] = read_json(max((folder / "fit-1").glob("step-*/run.json")))["begun"]
@@ -272,41 +286,23 @@ def begun(folder: Path) -> dict[str, Any]:
 
 def test_a_state_tells_of_the_epoch_that_is_not_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its losses, batches and seconds are counted from its beginning, not from the run's."""
-    clock, losses = [50.0], []
+    clock = [50.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
-        for batch in steps(toys.classifier(), DATA, BUDGET):
-            if batch.number == 10:
-                raise Killed
-            loss = classification(batch)
-            losses.append(float(loss.detach()))
-            batch.backward(loss)
-            clock[0] += 3.0
-            batch.step()
+    with resuming(tmp_path, every=0.0):
+        losses = timed(clock, stop=10)
     assert begun(tmp_path) == {"loss": pytest.approx(sum(losses[7:])), "batches": 3, "seconds": 9.0}
     (first,) = epochs(tmp_path)
     assert first["loss"] == pytest.approx(sum(losses[:7]) / 7) and first["seconds"] == 21.0
 
 
 def test_seconds_and_losses_go_on_where_a_run_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, losses = [50.0], []
+    clock = [50.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-
-    def run(stop: int | None) -> None:
-        for batch in steps(toys.classifier(), DATA, BUDGET):
-            if batch.number == stop:
-                raise Killed
-            loss = classification(batch)
-            losses.append(float(loss.detach()))
-            batch.backward(loss)
-            clock[0] += 3.0
-            batch.step()
-
-    with pytest.raises(Killed), resuming(tmp_path, every=0.0):
-        run(10)
+    with resuming(tmp_path, every=0.0):
+        losses = timed(clock, stop=10)
     clock[0] = 1000.0  # another machine, later
     with resuming(tmp_path, every=0.0):
-        run(None)
+        losses += timed(clock)
     means = [sum(losses[i : i + 7]) / 7 for i in range(0, 28, 7)]
     assert [line["loss"] for line in epochs(tmp_path)] == pytest.approx(means)
     assert [line["seconds"] for line in epochs(tmp_path)] == [21.0] * 4
@@ -319,14 +315,9 @@ def test_a_state_that_says_nothing_of_its_epoch_counts_from_where_it_is(tmp_path
     (record,) = (tmp_path / "fit-1").glob("step-*/run.json")
     written = read_json(record)
     write_json(record, {key: value for key, value in written.items() if key not in ("begun", "epochs")})
-    losses = []
     with resuming(tmp_path, every=0.0):
         start = time.monotonic()
-        for batch in steps(toys.classifier(), DATA, BUDGET):
-            loss = classification(batch)
-            losses.append(float(loss.detach()))
-            batch.backward(loss)
-            batch.step()
+        losses = timed([0.0])
         took = time.monotonic() - start
     lines = epochs(tmp_path)
     assert [line["epoch"] for line in lines] == [2, 3, 4]
