@@ -98,6 +98,26 @@ def test_what_numpy_never_writes_is_refused(tmp_path: Path) -> None:
         load_npz(path)
 
 
+def test_an_array_that_a_damaged_list_of_contents_leaves_out_is_missed(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, first=NUMBERS, second=NUMBERS, third=NUMBERS)
+    content = bytearray(path.read_bytes())
+    second = content.rindex(b"second.npy") - 46
+    third = content.rindex(b"third.npy") - 46
+    content[second + 32] = len(content[third : content.rindex(b"PK\x05\x06")])  # a comment as long as the next entry
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["first.npy", "second.npy"]
+    with pytest.raises(BadInput, match=r"a.npz cannot be read: its list of contents is damaged: 2 of 3 arrays"):
+        load_npz(path)
+
+
+def test_a_comment_behind_an_archive_is_no_harm(tmp_path: Path) -> None:
+    with zipfile.ZipFile(written(tmp_path / "a.npz", x=header("(3, 4)") + bytes(48)), "a") as archive:
+        archive.comment = b"x" * 0xFFFF
+    assert list(load_npz(tmp_path / "a.npz")) == ["x"]
+
+
 def test_what_unpacks_to_much_more_than_it_is_or_than_memory_has_is_not_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,15 @@
 """Batches: in the split's own order, on a device, images with their channels last."""
 
+import sys
+from multiprocessing import AuthenticationError
+
 import numpy as np
+import pytest
 import torch
 
 from reclaim.data.inputs.arrays import AsTensors
 from reclaim.data.inputs.image import Preprocess
-from reclaim.data.loader import Examples, batches, moved, placed
+from reclaim.data.loader import Examples, batches, batches_of, moved, placed
 from reclaim.data.records import Split
 
 CPU = torch.device("cpu")
@@ -33,3 +37,22 @@ def test_the_augmentation_of_an_example_depends_on_seed_and_row_alone() -> None:
     other = Examples(rows, Preprocess(channels=3, crop=9), "flip", (4, 1))
     assert all(torch.equal(some[i][0], again[i][0]) for i in (5, 0, 2))
     assert any(not torch.equal(some[i][0], other[i][0]) for i in range(6))
+
+
+class Speaking(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Ends, in the process that makes its batches, in errors that no caller sees, as threads of that process do."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        for error in (EOFError("nobody listens"), ConnectionResetError("gone"), AuthenticationError("cut off")):
+            sys.excepthook(type(error), error, None)
+        sys.excepthook(ValueError, ValueError("a fault"), None)
+        return torch.zeros(1), torch.zeros(1)
+
+
+def test_a_process_that_decodes_says_nothing_of_a_batch_that_nobody_fetches(capfd: pytest.CaptureFixture[str]) -> None:
+    before = sys.excepthook
+    assert len(list(batches_of(Speaking(), 1))) == 1
+    assert capfd.readouterr().err == "ValueError: a fault\n" and sys.excepthook is before

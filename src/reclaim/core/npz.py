@@ -4,6 +4,8 @@ word alone."""
 from __future__ import annotations
 
 import math
+import os
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -22,6 +24,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 MOST_PACKED = 200  # times that an array of more than `_LARGE` bytes may be larger than it is in the file
 _LARGE = 1 << 30
 _KINDS = "biufSU"
+_END = b"PK\x05\x06"  # how an archive's last record starts, behind which there may be a comment
+_LONGEST_END = 22 + 0xFFFF
+_SAID_ELSEWHERE = 0xFFFF  # for more entries than two bytes can say
 
 
 def load_npz(path: Path) -> dict[str, Any]:
@@ -38,6 +43,7 @@ def load_npz(path: Path) -> dict[str, Any]:
             with zipfile.ZipFile(opened) as archive:
                 members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
                 _check_members(path, archive.infolist())
+                _check_count(opened, len(archive.infolist()))
                 arrays = {}
                 for name, member in members.items():
                     _check_header(f"{path}: {name!r}", archive, member)
@@ -89,6 +95,19 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
     free, needed = psutil.virtual_memory().available, sum(member.file_size for member in members)
     if needed > free:
         raise BadInput(f"{path} takes {needed:,} bytes of memory, and {free:,} are free.")
+
+
+def _check_count(file: IO[bytes], found: int) -> None:
+    """Raise unless an archive's list of contents has as many entries as the record behind it says.
+
+    `zipfile` does not compare them, and an entry whose length is damaged swallows the next one: an array is gone.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _LONGEST_END))
+    end = file.read()
+    (said,) = struct.unpack_from("<H", end, end.rindex(_END) + 10)
+    if said not in (found, _SAID_ELSEWHERE):
+        raise zipfile.BadZipFile(f"its list of contents is damaged: {found} of {said} arrays are found")
 
 
 def _check_header(what: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

@@ -6,6 +6,8 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Augment, Inputs, Maker, tensors_in
 from reclaim.data.records import Split
 
-__all__ = ["Batch", "Batches", "Examples", "arriving", "as_it_is", "batches", "made", "moved", "parts_of", "placed"]
+__all__ = ["Batch", "Batches", "Examples", "arriving", "batches", "batches_of", "made", "moved", "parts_of", "placed"]
 
 Batch = tuple[Inputs, Tensor]  # inputs [B, …] and labels [B]
 
@@ -108,21 +110,48 @@ def batches(
     Raises: BadInput when an example cannot be read, or the examples of a batch differ in shape.
     """
     whole = _Whole(Examples(split, make), parts_of(len(split), batch_size, even=even))
-    how = "fork" if workers and sys.platform == "linux" else None
+    return batches_of(whole, workers, pinned=pinned)
+
+
+def batches_of(
+    whole: Dataset[Batch | BadInput | BadKind],
+    workers: int,
+    *,
+    sampler: Iterable[Any] | None = None,
+    pinned: bool = False,
+) -> Batches:
+    """Batches that a dataset makes whole, one for each of its items.
+
+    Args:
+        sampler: which items, in which order; by default all in their own.
+        workers, pinned: as in `batches`.
+    """
     loader = DataLoader(
         whole,
         batch_size=None,
+        sampler=sampler,
         num_workers=workers,
-        collate_fn=as_it_is,
-        multiprocessing_context=how,
+        collate_fn=_as_it_is,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=pinned,
+        worker_init_fn=_hushed,
     )
     return Batches(loader)
 
 
-def as_it_is(batch: Any) -> Any:
-    """For a loader of whole batches."""
+def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _hushed(_: int) -> None:
+    """Say nothing in a process that decodes when nobody fetches its batch any more, as after Ctrl-C."""
+    hook = sys.excepthook
+
+    def without_broken(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, EOFError | ConnectionError | AuthenticationError):
+            hook(kind, error, trace)
+
+    sys.excepthook = without_broken
 
 
 def parts_of(rows: int, batch_size: int, *, even: bool = False) -> list[range]:

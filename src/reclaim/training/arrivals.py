@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from reclaim.core.errors import BadInput, BadKind
 from reclaim.data.inputs.protocol import Inputs, Maker, tensors_in
-from reclaim.data.loader import Batch, Batches, Examples, arriving, as_it_is, placed
+from reclaim.data.loader import Batch, Examples, arriving, batches_of, placed
 from reclaim.data.records import Split
 from reclaim.data.workers import default_workers
 from reclaim.training.budget import Budget
@@ -43,16 +42,8 @@ def arrivals(
     workers = budget.workers
     if workers is None:
         workers = default_workers(rows, make, budget.batch_size, on_gpu=device.type != "cpu")
-    loader = DataLoader(
-        _Drawn(rows, make, budget),
-        batch_size=None,
-        sampler=noted(),
-        num_workers=workers,
-        collate_fn=as_it_is,
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
-        pin_memory=on_gpu and all(tensor.device.type == "cpu" for tensor in tensors_in(make(rows.read(0)))),
-    )
-    made = Batches(loader)
+    pinned = on_gpu and all(tensor.device.type == "cpu" for tensor in tensors_in(make(rows.read(0))))
+    made = batches_of(_Drawn(rows, make, budget), workers, sampler=noted(), pinned=pinned)
     for x, y in arriving(made, device):
         yield placed(x, device), y.to(device), ahead.popleft()
 
