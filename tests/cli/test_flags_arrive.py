@@ -283,6 +283,44 @@ def test_what_is_told_of_arrays_reaches_their_reader(here: Path, spied) -> None:
     assert arrays.reads == (Path("y"), "a,b") and Arrays().reads == (None, None)
 
 
+def test_a_snapshot_alone_must_be_told_what_it_lacks_and_two_may_say_it_for_each_other(
+    here: Path, reclaim, spied
+) -> None:
+    spied("calibration.files", "load_calibrator", object())
+    spied("repairs.files", "load_mixture", object())
+    calls = spied("snapshots.reading", "load_snapshot")
+    for more in ((), ("--before", "b.safetensors")):
+        assert reclaim("apply", "c.json", "a.safetensors", "--out", "o.safetensors", *more).code == 2
+    assert [told["told"].if_missing for _, told in calls] == [False, True]
+
+
+def test_the_model_that_is_written_must_take_an_offset(here: Path, reclaim, spied, monkeypatch) -> None:
+    """It is the fine-tuned one, or, of heads that differ, the pretrained one, whose head has all classes."""
+    pair = {"m": toys.classifier(0), "n": replace(toys.classifier(1), classes=("ant", "bee", "cat", "dog", "new"))}
+    monkeypatch.setattr(import_module("reclaim.models.directory"), "load_model", lambda spec, *_, **__: pair[spec])
+    calls = spied("models.directory", "check_takes_offset")
+    reclaim(*COMMANDS["repair"])
+    pair["n"] = replace(pair["n"], classes=toys.CLASSES)
+    reclaim(*COMMANDS["repair"])
+    assert [arguments[0] for arguments, _ in calls] == [pair["m"], pair["n"]]
+
+
+def test_a_paper_forgets_what_was_begun_only_where_that_is_asked_for(here: Path, reclaim, spied) -> None:
+    spied("papers.run", "run")
+    common = ("paper", "digits-left-out", "--out", "o")
+    assert reclaim(*common, "--smoke").err.endswith("reclaim: stop.\n")
+    other = reclaim(*common, "--quick")
+    assert "o.partial holds an unfinished run of another command (size was 'smoke', is 'quick')" in other.err
+    Path("o.partial/parts").mkdir()
+    assert reclaim(*common, "--smoke").err.endswith("reclaim: stop.\n") and Path("o.partial/parts").is_dir()
+    assert reclaim(*common, "--quick", "--force").err.endswith("reclaim: stop.\n")
+    assert not Path("o.partial/parts").exists()
+    Path("o").mkdir()
+    Path("o/mine").touch()
+    assert "o exists already" in reclaim(*common, "--quick").err
+    assert reclaim(*common, "--quick", "--force").err.endswith("reclaim: stop.\n") and Path("o/mine").exists()
+
+
 def test_two_snapshots_may_each_say_some_of_it_and_not_both_all(shop: Path) -> None:
     ours = [Path(f"{name}-val.safetensors") for name in ("before", "after")]
     rows = load_snapshot(ours[1])
