@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_evaluate_measures_reliability_for_json_alone(shop: Path, reclaim, monke
 
     record = reclaim("evaluate", "after-test.safetensors", "--json").json
     assert set(record["reliability"]) == {"all", "seen", "absent", "question_parts", "question_bins"}
-    monkeypatch.setattr("reclaim.report.reliability.reliability", never)
+    monkeypatch.setattr(import_module("reclaim.report.reliability"), "reliability", never)
     assert reclaim("evaluate", "after-test.safetensors").code == 0
 
 
@@ -403,7 +404,7 @@ def test_a_record_says_what_repeats_the_run(
     shop: Path, reclaim, monkeypatch, words, place: str, more: set[str]
 ) -> None:
     assert reclaim("calibrate", "temperature", "after-val.safetensors", "--seen-rows", "--out", "t.json").code == 0
-    monkeypatch.setattr("sys.argv", ["reclaim", *map(str, words)])
+    monkeypatch.setattr(sys, "argv", ["reclaim", *map(str, words)])
     done = reclaim(*words)
     assert done.code == 0, done.err
     record = recorded(place)

@@ -18,6 +18,7 @@ from cyclopts import App, Parameter
 import reclaim
 from reclaim.cli.calls import call_of, converted, is_ours
 from reclaim.cli.flags import OPENED, STARTED, STDOUT
+from reclaim.cli.help import Flowing
 from reclaim.cli.naming import OTHERS, flag_of
 from reclaim.cli.places import check_tokens
 from reclaim.cli.said import InTheShellsWords
@@ -35,7 +36,8 @@ app = App(
     help="Fine-tune without losing what your model knew: diagnose what fine-tuning damaged, and repair it.\n\n"
     f"Flags have the field's other names too: {', '.join(others[0] for others in OTHERS.values())}.",
     version=reclaim.__version__,
-    help_format="markdown",
+    help_format="plaintext",
+    help_formatter=Flowing(),
     default_parameter=Parameter(negative=(), converter=converted),  # no --no-json for every --json
 )
 
