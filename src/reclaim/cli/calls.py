@@ -134,8 +134,8 @@ def _about(error: CycloptsError, cause: BadInput | BadKind) -> Exception:
 
 def _called(error: CycloptsError) -> str:
     token = error.token if isinstance(error, CoercionError) else None
-    if token is None and error.argument and error.argument.tokens:
-        token = error.argument.tokens[0]
+    if token is None and error.argument:
+        token = next(iter(error.argument.tokens), None)
     if token is not None and token.keyword:
         return str(token.keyword)
     return error.argument.name.lstrip("-").upper() if error.argument else "an argument"
