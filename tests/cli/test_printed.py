@@ -363,6 +363,7 @@ def test_the_demo_prints_what_was_won_the_seeds_and_the_story_of_the_first(shop:
         for name, model in (("before", before), ("after", after)):
             kept = load_model(f"o{seeds}/{name}").weights
             assert all(torch.equal(tensor, kept[key]) for key, tensor in model.weights.items())
+        assert _is_a_demo(Path(f"o{seeds}"))
 
 
 def test_a_demo_replaces_an_earlier_one_and_nothing_else(shop: Path) -> None:
