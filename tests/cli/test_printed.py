@@ -143,6 +143,9 @@ def test_diagnose_says_if_the_weights_are_not_those_that_answered(shop: Path, re
     wrong = reclaim(*pair, "--before-model", "after", "--after-model", "after", "--json")
     assert right.code == wrong.code == 0 and not right.err
     assert wrong.err == "reclaim: before-test.safetensors holds the answers of other weights than after has.\n"
+    save_snapshot(Path("nameless.safetensors"), replace(rows("before-test"), model_identity=""))
+    unknown = reclaim("diagnose", "nameless.safetensors", pair[2], "--before-model", "after", "--json")
+    assert unknown.code == 0 and not unknown.err  # nobody knows whose answers they are
     only = reclaim(*pair, "--after-model", "after", "--json").json["findings"]
     whole = right.json["findings"]
     assert only != whole and [one["question"] for one in only] == [one["question"] for one in whole]
