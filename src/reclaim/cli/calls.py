@@ -97,9 +97,10 @@ def _refused(error: CycloptsError, words: list[str], flags: ArgumentCollection, 
     cause = _ours(error)
     if isinstance(error, UnknownCommandError):
         known = [name for name in apps[-1].resolved_commands() if not name.startswith("-")]
-        near = nearest((error.unused_tokens or [""])[0], known)
+        (word, *_) = error.unused_tokens or [""]
+        near = nearest(word, known)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        return BadInput(f"no command {(error.unused_tokens or [''])[0]!r}; there are: {', '.join(known)}.{hint}")
+        return BadInput(f"no command {word!r}; there are: {', '.join(known)}.{hint}")
     unknown = [word.partition("=")[0] for word in words if re.match(r"--?[A-Za-z]", word)]
     unknown = [word for word in unknown if word not in [*_names(flags), "--help", "-h", "--version"]]
     if unknown and isinstance(error, MissingArgumentError | UnknownOptionError | UnusedCliTokensError):

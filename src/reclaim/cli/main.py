@@ -53,7 +53,9 @@ def about(command: str) -> str:
     """
     file = ast.parse((Path(__file__).parent / "commands" / f"{command}.py").read_text(encoding="utf-8"))
     functions = (node for node in file.body if isinstance(node, ast.FunctionDef) and node.name == "command")
-    return (ast.get_docstring(next(functions, file)) or "").partition("\n\nArgs:")[0]
+    text = ast.get_docstring(next(functions, file))
+    assert text is not None, f"{command} does not say what it does"
+    return text.partition("\n\nArgs:")[0]
 
 
 for _name in COMMANDS:

@@ -61,7 +61,9 @@ def calibrate(
         take(out, record_of(out), folder=False, force=force, reads=reads, suffixes=(".json",))
     if floor and not from_probabilities:
         raise BadInput("--floor is for probabilities; say --from-probabilities too.")
-    rows = _rows(snapshot, floor if from_probabilities else None, arrays, classes, seen_rows=seen_rows)
+    with called(logits=("from_probabilities",)):
+        whole = arrays.open(snapshot, classes, probabilities=from_probabilities, floor=floor)
+    rows = _rows(whole, snapshot, arrays, seen_rows=seen_rows)
     others = replace(arrays, labels=None)
     warnings = doubts(rows, others.open(held_out, classes, alone=False) if held_out else None)
     for warning in warnings if not rank() else ():
@@ -72,20 +74,18 @@ def calibrate(
     lacks: dict[str, tuple[str, ...]] = dict.fromkeys(("before", "unlabelled", "source", "labelled"), ())
     with called(seen=("seen_rows", "all_classes"), **lacks):
         fitted = find("calibrators", name).fit(rows, **numbers)
-    whole = fitted if first is None else Chain((first, fitted))
-    record = calibrator_record(whole)
+    made = fitted if first is None else Chain((first, fitted))
+    record = calibrator_record(made)
     if out is not None and not rank():
         with together(out):
-            record = save_calibrator(out, whole)
+            record = save_calibrator(out, made)
             write_json(record_of(out), output.run_record(**numbers))
     head = f"{name} on {len(rows)} rows" + (f": {out}" if out else "")
     output.show(record | ({"warnings": warnings} if warnings else {}), lambda: _print(head, fitted, rows))
 
 
-def _rows(path: Path, floor: float | None, arrays: Arrays, classes: Path | None, *, seen_rows: bool) -> "Snapshot":
-    """The rows to fit on; those of probabilities where there is a `floor`."""
-    with called(logits=("from_probabilities",)):
-        rows = arrays.open(path, classes, probabilities=floor is not None, floor=floor or 0.0)
+def _rows(rows: "Snapshot", path: Path, arrays: Arrays, *, seen_rows: bool) -> "Snapshot":
+    """The rows of a file to fit on."""
     if rows.labels is None:
         raise BadInput(f"{path} has no labels; a calibrator needs labelled rows.", Argument("labels", "give them"))
     if seen_rows and arrays.all_classes:

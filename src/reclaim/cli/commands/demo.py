@@ -84,7 +84,7 @@ def _print(run: "Demo", rows: list[dict[str, Any]], seed: int, out: Path, second
     page.print(won(table), style="bold")
     if len(rows) > 1:
         numbers_table(table)
-    seen = ", ".join(run.repair.model.seen or ())
+    seen = ", ".join(run.data.seen_classes)
     page.print(
         f"\nseed {seed}, whose files are kept: pretrained on ten digits, fine-tuned on {seen} in a shifted domain"
     )

@@ -49,11 +49,9 @@ def command(
     def table() -> None:
         accuracy_table({snapshot.stem: found})
         page = console()
-        if found.tradeoff.best_offset is not None:
-            page.print(
-                f"ceiling on these rows: {100 * (found.tradeoff.best_all or 0):.1f} % over all classes, "
-                f"near offset {found.tradeoff.best_offset:.2f}"
-            )
+        best, near = found.tradeoff.best_all, found.tradeoff.best_offset
+        if best is not None:
+            page.print(f"ceiling on these rows: {100 * best:.1f} % over all classes, near offset {near:.2f}")
         page.print(
             f"confidence: negative log-likelihood {found.confidence.nll:.3f}, "
             f"Brier score {found.confidence.brier:.3f}, calibration error {found.confidence.ece:.3f}"

@@ -43,14 +43,15 @@ def command(
     from reclaim.report.diagnose import diagnose
     from reclaim.report.page.render import render
 
-    reads = (before, after, before_model, after_model, classes, *arrays.reads, *(calibrator or []))
+    calibrators = calibrator or []
+    reads = (before, after, before_model, after_model, classes, *arrays.reads, *calibrators)
     take(out, record_of(out), folder=False, force=force, reads=reads, suffixes=(".html", ".htm"))
     first, second = arrays.pair(before, after, classes)
     first, second = with_model(first, before, before_model, weights), with_model(second, after, after_model, weights)
     shown, story = {"before": first, "after": second}, []
-    for path in calibrator or []:
+    for path in calibrators:
         fitted = load_calibrator(path)
-        name = "repaired" if len(calibrator or []) == 1 else path.stem
+        name = "repaired" if len(calibrators) == 1 else path.stem
         shown[name] = second.through(fitted)
         story.append((name, calibrator_record(fitted).get("reason", "")))
     page = render(shown, diagnose(first, second), story=story)
