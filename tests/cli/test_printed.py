@@ -14,6 +14,7 @@ import torch
 
 from reclaim.calibration.files import load_calibrator
 from reclaim.cli.commands.demo import _is_a_demo
+from reclaim.core.registry import FAMILIES, describe, names
 from reclaim.data.load import load_data
 from reclaim.models.directory import load_model
 from reclaim.papers.demo import Demo, over_seeds, won
@@ -416,3 +417,40 @@ def test_a_record_says_what_repeats_the_run(
     assert record["command"] == "reclaim " + " ".join(map(str, words))
     assert record["versions"].keys() == {"python", "reclaim", "torch", "numpy", "accelerate", "safetensors"}
     assert 0 <= record["seconds"] < 120 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", record["finished"])
+
+
+LAST: list[tuple[tuple[object, ...], str, dict[str, object]]] = [
+    (("apply", "t.json", "after-test.safetensors", "--out", "z"), "the snapshot: z", {"out": "z"}),
+    (("apply", "t.json", "--model", "after", "--out", "z"), "the model: z", {"out": "z"}),
+    (("merge", "interpolation", "--before", "before", "--after", "after", "--out", "z"), "the model: z",
+     {"out": "z", "note": None}),
+    (("report", "before-val.safetensors", "after-val.safetensors", "--out", "z.html"), "the page: z.html",
+     {"out": "z.html"}),
+    (("predict", "--model", "after", "--data", "target", "--split", "val", "--out", "z"), "150 rows, 10 classes: z",
+     {"out": "z", "rows": 150, "classes": 10, "seen": 5}),
+    (("tune", "fine-tune", "--model", "before", "--data", "target", "--steps", 2, "--out", "z"), "the model: z",
+     {"out": "z", "recipe": "fine-tune"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "line", "record"), LAST, ids=[str(words[0]) for words, *_ in LAST])
+def test_the_last_line_says_where_it_is_and_json_says_the_same(
+    shop: Path, reclaim, words: tuple[object, ...], line: str, record: dict[str, object]
+) -> None:
+    assert reclaim("calibrate", "temperature", "after-val.safetensors", "--seen-rows", "--out", "t.json").code == 0
+    assert reclaim(*words).out == f"{line}\n"
+    assert reclaim(*words, "--force", "--json").json == record
+
+
+def test_lists_have_a_line_for_each_method_and_its_source(reclaim) -> None:
+    every = {family: [describe(family, name) for name in names(family)] for family in FAMILIES}
+
+    def expected(family: str) -> list[str]:
+        sourced = (f"{m.name} {m.summary}{f' ({m.source})' if m.source else ''}" for m in every[family])
+        return [family, *(" ".join(line.split()) for line in sourced)]
+
+    assert lines(reclaim("list", "recipes").out) == expected("recipes")
+    assert lines(reclaim("list").out) == [line for family in FAMILIES for line in expected(family)]
+    papers = [(f"{m.name}: {m.summary}", f"needs {m.needs}", f"source: {m.source}") for m in every["papers"]]
+    assert lines(reclaim("paper").out) == [" ".join(line.split()) for three in papers for line in three]
+    assert reclaim("list", "recipe").err.startswith("reclaim: no family called 'recipe'")
