@@ -15,6 +15,7 @@ from reclaim.cli.flags import Heads, Inputs, Reading, open_data, open_model
 from reclaim.core.errors import BadInput
 from reclaim.core.inference import Inference
 from reclaim.data.guesses import Columns
+from reclaim.data.report import LeftOut, Report
 from reclaim.repairs.choices import Choices
 from reclaim.snapshots.arrays import Told
 from reclaim.snapshots.reading import load_snapshot
@@ -336,3 +337,70 @@ def test_two_snapshots_may_each_say_some_of_it_and_not_both_all(shop: Path) -> N
         with pytest.raises(BadInput, match=f"say their {name} themselves") as error:
             arrays.pair(*ours, classes)
         assert [one.name for one in error.value.do] == [name]
+
+
+def test_every_snapshot_is_opened_with_what_is_told_of_it(here: Path, reclaim, spied) -> None:
+    """Labels are those of the rows of the first, of the pretrained model's and of a reference; any may say the rest."""
+    rows = toys.snapshot()
+    spied("calibration.files", "load_calibrator", object())
+    spied("calibration.doubts", "doubts")
+    calls = spied("snapshots.reading", "load_snapshot", rows)
+    told = ("--labels", "y", "--seen", "a,b", "--classes", "names.txt")
+
+    def opened(*words: object) -> dict[str, tuple[Path | None, bool]]:
+        calls.clear()
+        reclaim(*words)
+        for _, more in calls:
+            assert (more["told"].seen, more["told"].classes) == ("a,b", Path("names.txt"))
+        return {str(path): (more["told"].labels, more["told"].if_missing) for (path,), more in calls}
+
+    y = Path("y")
+    more = [
+        word for kind in ("before", "reference", "unlabelled", "source", "labelled") for word in (f"--{kind}", kind)
+    ]
+    assert opened("calibrate", "logit-offset", "first", *more, *told) == {
+        "first": (y, False), "before": (y, True), "reference": (y, True), "unlabelled": (None, True),
+        "source": (None, True), "labelled": (None, True),
+    }  # fmt: skip
+    assert opened("calibrate", "temperature", "first", "--held-out", "other", *told) == {
+        "first": (y, False), "other": (None, True)
+    }  # fmt: skip
+    spied("repairs.files", "load_mixture", toys)  # which has no `of`, so that both snapshots are opened before
+    with pytest.raises(AttributeError):
+        opened("apply", "m.json", "after", "--before", "before", "--out", "o.safetensors", *told)
+    assert {str(path): more["told"].if_missing for (path,), more in calls} == {"after": True}
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--skip-bad",), "--skip-bad"), (("--image-column", "i"), "--image-column"),
+        (("--label-column", "l", "--group-column", "g"), "--label-column, --group-column"),
+        (("--image-size", 8), "--image-size, --mean, --std, --head or --weights"),
+        (("--weights", "raw"), "--image-size, --mean, --std, --head or --weights"), (("--upright",), "--upright"),
+        (("--workers", 0), "--device, --precision, --batch-size or --workers"), (("--prepare", "before"), "--prepare"),
+        (("--result", "merged"), "--result"), (("--initial", "x"), "--initial"), (("--data", "d"), "--data"),
+        (("--before-classes", "a,b"), "--before-classes or --after-classes"),
+        (("--after-classes", "a,b"), "--before-classes or --after-classes"),
+    ],
+)  # fmt: skip
+def test_each_flag_that_only_models_take_is_refused_beside_snapshots(here: Path, reclaim, flags, named: str) -> None:
+    pair = ("--before", "a.safetensors", "--after", "b.safetensors")
+    said = reclaim("repair", *pair, "--out", "o", *flags).err
+    assert said == f"reclaim: {named}: only for models, but a.safetensors and b.safetensors are snapshots.\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "tune", "merge", "repair"])
+def test_every_command_on_data_leaves_out_what_cannot_be_read_where_asked_and_is_quiet_where_asked(
+    here: Path, reclaim, spied, monkeypatch, command: str
+) -> None:
+    report = Report({"val": {"ant": 1}}, left_out=(LeftOut.of("hidden", ["x"]),), folders={"val": "val"})
+    data = replace(toys.data(), report=report, source="d")
+    models = {"m": toys.classifier(0), "n": toys.classifier(1)}
+    monkeypatch.setattr(import_module("reclaim.models.directory"), "load_model", lambda spec, *_, **__: models[spec])
+    monkeypatch.setattr(import_module("reclaim.models.batch_norm"), "statistics_differ", lambda *_: True)
+    spied("data.load", "open_source", data)
+    skipped = spied("data.load", "without_unreadable")
+    words = (*COMMANDS[command], *(("--data", "d") if command == "merge" else ()))
+    assert reclaim(*words, "--skip-bad").err.startswith(f"reclaim: {report.line('d')}\n") and len(skipped) == 1
+    assert reclaim(*words, "--skip-bad", "--quiet").err == "reclaim: stop.\n" and len(skipped) == 2

@@ -1,5 +1,6 @@
 """What commands print, line by line, and what they write down of themselves, key by key."""
 
+import html
 import json
 import re
 import sys
@@ -150,6 +151,22 @@ def test_diagnose_says_if_the_weights_are_not_those_that_answered(shop: Path, re
     only = reclaim(*pair, "--after-model", "after", "--json").json["findings"]
     whole = right.json["findings"]
     assert only != whole and [one["question"] for one in only] == [one["question"] for one in whole]
+
+
+def test_a_page_with_several_calibrators_calls_each_by_its_file_and_tells_its_reason(shop: Path, reclaim) -> None:
+    for select in ("retention-budget", "own-class-left-out"):
+        call = ("calibrate", "logit-offset", "after-val.safetensors", "--select", select)
+        assert reclaim(*call, "--out", f"{select}.json").code == 0
+    pair = ("report", "before-test.safetensors", "after-test.safetensors")
+    both = ("--calibrator", "retention-budget.json", "--calibrator", "own-class-left-out.json")
+    assert reclaim(*pair, *both, "--out", "two.html").code == 0 == reclaim(*pair, *both[:2], "--out", "one.html").code
+    assert reclaim(*pair, "--out", "none.html").code == 0
+    page = {name: Path(f"{name}.html").read_text() for name in ("two", "one", "none")}
+    reasons = [html.escape(recorded(f"{name}.json")["reason"]) for name in ("retention-budget", "own-class-left-out")]
+    assert all(reason in page["two"] for reason in reasons) and ">own-class-left-out<" in page["two"]
+    assert reasons[0] in page["one"] and ">repaired<" in page["one"] and ">retention-budget<" not in page["one"]
+    assert ">repaired<" not in page["none"] and ">repaired<" not in page["two"]
+    assert all("Are absent classes merely outvoted" in text for text in page.values())
 
 
 # --- calibrate

@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
+import reclaim as package
 from reclaim.cli import main as program
 from reclaim.cli.flags import OPENED, STARTED, STDOUT, Output, Reading, open_data
 from reclaim.core import progress
 from reclaim.core.errors import BadInput
 from reclaim.data.report import LeftOut, Report
+from reclaim.snapshots.reading import load_snapshot
+from reclaim.snapshots.writing import save_snapshot
 from tests import toys
 
 log = logging.getLogger("reclaim.somewhere")
@@ -234,3 +237,47 @@ def test_examples_that_cannot_be_read_are_listed_and_counted(monkeypatch, capsys
     assert open_data("d", None, reading=Reading(skip_bad=True)) is less and OPENED.get()[1] is less
     assert capsys.readouterr().err == "left out: x.png\nleft out: y.png\n2 unreadable examples left out\n"
     OPENED.set(())
+
+
+# --- several processes
+
+
+@pytest.mark.parametrize("method", ["temperature", "logit-offset"])
+def test_of_several_processes_the_first_one_writes_and_warns(shop: Path, reclaim, monkeypatch, method: str) -> None:
+    save_snapshot(Path("trained"), replace(load_snapshot(Path("after-val.safetensors")).seen_rows(), split="train"))
+    call = ("calibrate", method, "trained", "--out", "t.json")
+    monkeypatch.setenv("RANK", "1")
+    done = reclaim(*call)
+    assert (done.code, done.out, done.err) == (0, "", "") and not list(Path().glob("t.json*"))
+    monkeypatch.delenv("RANK")
+    done = reclaim(*call)
+    assert done.code == 0 and done.out and Path("t.json").is_file() and Path("t.json.run.json").is_file()
+    assert ("split 'train'" in done.err) == (method == "temperature")
+
+
+# --- help
+
+
+def test_help_flows_in_the_width_there_is(reclaim, monkeypatch) -> None:
+    said = {}
+    for width in (80, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        page = reclaim("evaluate", "--help").out
+        said[width] = " ".join(page.translate({ord(line): " " for line in "│╭╮╰╯─"}).split())
+        assert max(map(len, page.splitlines())) <= width
+    assert (
+        "Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals." in said[200]
+    )
+    assert said[80].split() == said[200].split()
+    first, second = reclaim("evaluate", "--help").out.split("\n\n")[1:3]
+    assert first.startswith("Accuracy per group") and second.startswith("With --json")
+
+
+def test_the_program_says_its_name_what_it_is_for_and_its_version(reclaim) -> None:
+    page = " ".join(reclaim("--help").out.split())
+    assert (
+        page.startswith("Usage: reclaim COMMAND") and "Fine-tune without losing what your model knew: diagnose" in page
+    )
+    assert "Flags have the field's other names too: --lr, --bs," in page
+    assert reclaim("--version").out == f"{package.__version__}\n"
+    assert "--no-json" not in reclaim("evaluate", "--help").out
