@@ -404,28 +404,47 @@ def test_a_demo_replaces_an_earlier_one_and_nothing_else(shop: Path) -> None:
 # --- what is written beside an output
 
 
-RECORDS: list[tuple[tuple[object, ...], str, set[str]]] = [
-    (("predict", "--model", "after", "--data", "target", "--split", "val", "--out", "z"), "z.run.json",
-     {"device", "precision", "processes", "rows", "classes", "data"}),
-    (("apply", "t.json", "after-test.safetensors", "--out", "z"), "z.run.json", set()),
-    (("apply", "t.json", "--model", "after", "--out", "z"), "z/run.json", set()),
-    (("calibrate", "vector", "after-val.safetensors", "--seen-rows", "--ridge", 0.25, "--out", "z"), "z.run.json",
-     {"ridge"}),
-    (("merge", "interpolation", "--before", "before", "--after", "after", "--alpha", 0.25, "--out", "z"), "z/run.json",
-     {"device", "alpha"}),
-    (("report", "before-val.safetensors", "after-val.safetensors", "--out", "z.html"), "z.html.run.json", set()),
-    (("tune", "fine-tune", "--model", "before", "--data", "target", "--steps", 2, "--out", "z"), "z/run.json",
-     {"recipe", "device", "budget", "epochs", "data"}),
-]  # fmt: skip
+WRITING: dict[str, tuple[object, ...]] = {
+    "predict": ("predict", "--model", "after", "--data", "target", "--split", "val", "--out", "z"),
+    "apply to answers": ("apply", "t.json", "after-test.safetensors", "--out", "z"),
+    "apply to a model": ("apply", "t.json", "--model", "after", "--out", "z"),
+    "calibrate": ("calibrate", "vector", "after-val.safetensors", "--seen-rows", "--ridge", 0.25, "--out", "z"),
+    "merge": ("merge", "interpolation", "--before", "before", "--after", "after", "--alpha", 0.25, "--out", "z"),
+    "report": ("report", "before-val.safetensors", "after-val.safetensors", "--out", "z.html"),
+    "tune": ("tune", "fine-tune", "--model", "before", "--data", "target", "--steps", 2, "--out", "z"),
+}
+
+RECORDS: list[tuple[str, str, set[str]]] = [
+    ("predict", "z.run.json", {"device", "precision", "processes", "rows", "classes", "data"}),
+    ("apply to answers", "z.run.json", set()),
+    ("apply to a model", "z/run.json", set()),
+    ("calibrate", "z.run.json", {"ridge"}),
+    ("merge", "z/run.json", {"device", "alpha"}),
+    ("report", "z.html.run.json", set()),
+    ("tune", "z/run.json", {"recipe", "device", "budget", "epochs", "data"}),
+]
+
+LAST: list[tuple[str, str, dict[str, object]]] = [
+    ("predict", "150 rows, 10 classes: z", {"out": "z", "rows": 150, "classes": 10, "seen": 5}),
+    ("apply to answers", "the snapshot: z", {"out": "z"}),
+    ("apply to a model", "the model: z", {"out": "z"}),
+    ("merge", "the model: z", {"out": "z", "note": None}),
+    ("report", "the page: z.html", {"out": "z.html"}),
+    ("tune", "the model: z", {"out": "z", "recipe": "fine-tune"}),
+]
 
 
-@pytest.mark.parametrize(
-    ("words", "place", "more"), RECORDS, ids=lambda value: str(value[0]) if isinstance(value, tuple) else ""
-)
-def test_a_record_says_what_repeats_the_run(
-    shop: Path, reclaim, monkeypatch, words, place: str, more: set[str]
-) -> None:
+@pytest.fixture
+def written(shop: Path, reclaim) -> None:
+    """A calibrator for those who need one."""
     assert reclaim("calibrate", "temperature", "after-val.safetensors", "--seen-rows", "--out", "t.json").code == 0
+
+
+@pytest.mark.parametrize(("command", "place", "more"), RECORDS, ids=[name for name, *_ in RECORDS])
+def test_a_record_says_what_repeats_the_run(
+    written: None, reclaim, monkeypatch, command: str, place: str, more: set[str]
+) -> None:
+    words = WRITING[command]
     monkeypatch.setattr(sys, "argv", ["reclaim", *map(str, words)])
     done = reclaim(*words)
     assert done.code == 0, done.err
@@ -436,27 +455,12 @@ def test_a_record_says_what_repeats_the_run(
     assert 0 <= record["seconds"] < 120 and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", record["finished"])
 
 
-LAST: list[tuple[tuple[object, ...], str, dict[str, object]]] = [
-    (("apply", "t.json", "after-test.safetensors", "--out", "z"), "the snapshot: z", {"out": "z"}),
-    (("apply", "t.json", "--model", "after", "--out", "z"), "the model: z", {"out": "z"}),
-    (("merge", "interpolation", "--before", "before", "--after", "after", "--out", "z"), "the model: z",
-     {"out": "z", "note": None}),
-    (("report", "before-val.safetensors", "after-val.safetensors", "--out", "z.html"), "the page: z.html",
-     {"out": "z.html"}),
-    (("predict", "--model", "after", "--data", "target", "--split", "val", "--out", "z"), "150 rows, 10 classes: z",
-     {"out": "z", "rows": 150, "classes": 10, "seen": 5}),
-    (("tune", "fine-tune", "--model", "before", "--data", "target", "--steps", 2, "--out", "z"), "the model: z",
-     {"out": "z", "recipe": "fine-tune"}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("words", "line", "record"), LAST, ids=[str(words[0]) for words, *_ in LAST])
+@pytest.mark.parametrize(("command", "line", "record"), LAST, ids=[name for name, *_ in LAST])
 def test_the_last_line_says_where_it_is_and_json_says_the_same(
-    shop: Path, reclaim, words: tuple[object, ...], line: str, record: dict[str, object]
+    written: None, reclaim, command: str, line: str, record: dict[str, object]
 ) -> None:
-    assert reclaim("calibrate", "temperature", "after-val.safetensors", "--seen-rows", "--out", "t.json").code == 0
-    assert reclaim(*words).out == f"{line}\n"
-    assert reclaim(*words, "--force", "--json").json == record
+    assert reclaim(*WRITING[command]).out == f"{line}\n"
+    assert reclaim(*WRITING[command], "--force", "--json").json == record
 
 
 def test_lists_have_a_line_for_each_method_and_its_source(reclaim) -> None:

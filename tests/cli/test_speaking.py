@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -258,19 +259,27 @@ def test_of_several_processes_the_first_one_writes_and_warns(shop: Path, reclaim
 # --- help
 
 
-def test_help_flows_in_the_width_there_is(reclaim, monkeypatch) -> None:
-    said = {}
-    for width in (80, 200):
-        monkeypatch.setenv("COLUMNS", str(width))
-        page = reclaim("evaluate", "--help").out
-        said[width] = " ".join(page.translate({ord(line): " " for line in "│╭╮╰╯─"}).split())
-        assert max(map(len, page.splitlines())) <= width
-    assert (
-        "Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals." in said[200]
+def help_in(width: int) -> str:
+    """A page of help on a terminal of some width, which a process looks at once."""
+    command = [sys.executable, "-m", "reclaim", "evaluate", "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": f"{width}"}
     )
-    assert said[80].split() == said[200].split()
-    first, second = reclaim("evaluate", "--help").out.split("\n\n")[1:3]
-    assert first.startswith("Accuracy per group") and second.startswith("With --json")
+    return done.stdout
+
+
+def test_help_flows_in_the_width_there_is() -> None:
+    pages = {width: help_in(width) for width in (80, 400)}
+    said = [" ".join(page.translate(dict.fromkeys(map(ord, "│╭╮╰╯─"), " ")).split()) for page in pages.values()]
+    assert said[0] == said[1]
+    for width, page in pages.items():
+        assert width - 4 < max(map(len, page.splitlines())) <= width
+    first, second, panel = pages[400].split("\n\n")[1:4]
+    # in their docstrings the last two are of several lines
+    assert first == "Accuracy per group of classes, the trade-off and confidence of a snapshot, with 95 % intervals."
+    assert second.startswith("With --json") and second.endswith("reliability diagram.") and "\n" not in second
+    (seen,) = (line for line in panel.splitlines() if "--seen" in line)
+    assert "the classes that the fine-tuning had" in seen and "or those of the training split." in seen
 
 
 def test_the_program_says_its_name_what_it_is_for_and_its_version(reclaim) -> None:

@@ -1,4 +1,4 @@
-"""How help is laid out: paragraphs as wide as the terminal, in plain text, drawn in half of the time of Markdown."""
+"""How help is laid out: paragraphs as wide as the terminal, in plain text, which needs no parser of Markdown."""
 
 from typing import TYPE_CHECKING, Any
 

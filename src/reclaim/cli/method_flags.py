@@ -76,7 +76,7 @@ def family(kind: str, function: Command, *, leave_out: Collection[str] = ()) -> 
     for name in names(kind):
         if name not in leave_out:
             command = with_numbers(own_numbers(kind, name))(partial(function, name))
-            command.__doc__ = str(function.__doc__).replace("{summary}", describe(kind, name).summary)
+            command.__doc__ = (function.__doc__ or "").replace("{summary}", describe(kind, name).summary)
             app.command(command, name=name)
     return app
 

@@ -53,8 +53,6 @@ def command(
         take(out, record_of(out), index_of(out), folder=False, force=force, reads=reads, suffixes=(".safetensors",))
     else:
         take(out, folder=True, force=force, reads=reads)
-    if model is not None:
-        _fold(load_calibrator(calibrator), open_model(model, inputs), out, force, output)
     if snapshot is not None:
         rows = arrays.open(snapshot, inputs.classes, alone=before is None)
         if before is None:
@@ -64,6 +62,8 @@ def command(
         with together(out):
             save_snapshot(out, made)
             write_json(record_of(out), output.run_record())
+    elif model is not None:
+        _fold(load_calibrator(calibrator), open_model(model, inputs), out, force, output)
     what = "the snapshot" if snapshot is not None else "the model"
     output.show({"out": str(out)}, lambda: console().print(f"{what}: {out}"))
 
